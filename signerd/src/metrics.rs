@@ -1,1 +1,242 @@
-//! To come.
+//! What Prometheus sees. Labels come from configuration and code alone, never from a request.
+//!
+//! Every series exists from the start at zero, so that a rate over the first event is right. Durations
+//! are in seconds, times in seconds since 1970, names as in the Prometheus conventions.
+
+use prometheus::{
+    Encoder as _, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry, TextEncoder,
+};
+
+/// All metrics of the front process.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    /// `signerd_http_requests_total{route,code}`
+    pub requests: IntCounterVec,
+    /// `signerd_http_request_duration_seconds{route}`
+    pub request_duration: HistogramVec,
+    /// `signerd_http_inflight`
+    pub inflight: IntGauge,
+    /// `signerd_connections`
+    pub connections: IntGauge,
+    /// `signerd_tls_handshakes_total{result}`
+    pub handshakes: IntCounterVec,
+    /// `signerd_certificates_signed_total{issuer,alg}`
+    pub signed: IntCounterVec,
+    /// `signerd_records_total{issuer,outcome}`
+    pub records: IntCounterVec,
+    /// `signerd_records_rejected_total{reason}`; a record counts once per reason.
+    pub rejected: IntCounterVec,
+    /// `signerd_problems_total{code}`
+    pub problems: IntCounterVec,
+    /// `signerd_idempotent_replays_total`
+    pub replays: IntCounter,
+    /// `signerd_rate_limited_total{client}`
+    pub rate_limited: IntCounterVec,
+    /// `signerd_batch_records`
+    pub batch_records: Histogram,
+    /// `signerd_hsm_workers_up`
+    pub workers_up: IntGauge,
+    /// `signerd_hsm_worker_restarts_total`
+    pub worker_restarts: IntCounter,
+    /// `signerd_hsm_pin_latched`
+    pub pin_latched: IntGauge,
+    /// `signerd_hsm_sign_duration_seconds`: one request to the pool, waiting included.
+    pub sign_duration: Histogram,
+    /// `signerd_hsm_errors_total{kind}`
+    pub hsm_errors: IntCounterVec,
+    /// `signerd_ledger_commit_duration_seconds`
+    pub commit_duration: Histogram,
+    /// `signerd_key_not_after_timestamp_seconds{key}`
+    pub key_not_after: IntGaugeVec,
+    /// `signerd_tls_cert_not_after_timestamp_seconds`
+    pub tls_not_after: IntGauge,
+    /// `signerd_ready`
+    pub ready: IntGauge,
+}
+
+/// 1 ms to 16 s, doubling: from a preview of one record to a batch that waits for the HSM.
+const REQUEST_BUCKETS: (f64, f64, usize) = (0.001, 2.0, 15);
+/// 0.25 ms to 4 s, doubling: from one signature to a queue in front of a slow device.
+const HSM_BUCKETS: (f64, f64, usize) = (0.000_25, 2.0, 15);
+
+impl Metrics {
+    /// Registers every metric.
+    ///
+    /// # Errors
+    /// Two metrics of one name, which is a bug.
+    pub fn new() -> prometheus::Result<Self> {
+        let r = Registry::new();
+        let metrics = Self {
+            requests: counters(
+                &r,
+                "http_requests_total",
+                "Requests by route and status.",
+                &["route", "code"],
+            )?,
+            request_duration: histograms(
+                &r,
+                "http_request_duration_seconds",
+                "Time from request head to answer.",
+                "route",
+            )?,
+            inflight: gauge(&r, "http_inflight", "Requests being answered.")?,
+            connections: gauge(&r, "connections", "Open connections of the signing listener.")?,
+            handshakes: counters(
+                &r,
+                "tls_handshakes_total",
+                "TLS handshakes by result.",
+                &["result"],
+            )?,
+            signed: counters(
+                &r,
+                "certificates_signed_total",
+                "Certificates released.",
+                &["issuer", "alg"],
+            )?,
+            records: counters(
+                &r,
+                "records_total",
+                "Judged records by outcome.",
+                &["issuer", "outcome"],
+            )?,
+            rejected: counters(
+                &r,
+                "records_rejected_total",
+                "Reasons of rejected records.",
+                &["reason"],
+            )?,
+            problems: counters(&r, "problems_total", "Refused requests by code.", &["code"])?,
+            replays: counter(&r, "idempotent_replays_total", "Batches answered from the ledger.")?,
+            rate_limited: counters(
+                &r,
+                "rate_limited_total",
+                "Batches refused by the rate limit.",
+                &["client"],
+            )?,
+            batch_records: histogram(&r, "batch_records", "Records per batch.", (1.0, 4.0, 6))?,
+            workers_up: gauge(&r, "hsm_workers_up", "Worker processes that proved their keys.")?,
+            worker_restarts: counter(
+                &r,
+                "hsm_worker_restarts_total",
+                "Worker processes restarted.",
+            )?,
+            pin_latched: gauge(
+                &r,
+                "hsm_pin_latched",
+                "1 after a wrong PIN, until the latch is cleared.",
+            )?,
+            sign_duration: histogram(
+                &r,
+                "hsm_sign_duration_seconds",
+                "Time of one signing request in the pool.",
+                HSM_BUCKETS,
+            )?,
+            hsm_errors: counters(
+                &r,
+                "hsm_errors_total",
+                "Signing requests that failed.",
+                &["kind"],
+            )?,
+            commit_duration: histogram(
+                &r,
+                "ledger_commit_duration_seconds",
+                "Time of one durable ledger step.",
+                HSM_BUCKETS,
+            )?,
+            key_not_after: gauges(
+                &r,
+                "key_not_after_timestamp_seconds",
+                "End of the signer certificate.",
+                "key",
+            )?,
+            tls_not_after: gauge(
+                &r,
+                "tls_cert_not_after_timestamp_seconds",
+                "End of the server certificate.",
+            )?,
+            ready: gauge(&r, "ready", "1 while batches can be signed.")?,
+            registry: r,
+        };
+        metrics.build_info()?;
+        Ok(metrics)
+    }
+
+    /// The text format of Prometheus, version 0.0.4.
+    pub fn render(&self) -> Vec<u8> {
+        let mut text = Vec::new();
+        if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut text) {
+            log::error!("metrics could not be encoded: {error}");
+        }
+        text
+    }
+
+    fn build_info(&self) -> prometheus::Result<()> {
+        let info =
+            gauges(&self.registry, "build_info", "1, with the version as a label.", "version")?;
+        info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        Ok(())
+    }
+}
+
+fn register<C: prometheus::core::Collector + Clone + 'static>(
+    r: &Registry,
+    c: C,
+) -> prometheus::Result<C> {
+    r.register(Box::new(c.clone()))?;
+    Ok(c)
+}
+
+fn options(name: &str, help: &str) -> Opts {
+    Opts::new(format!("signerd_{name}"), help)
+}
+
+fn counter(r: &Registry, name: &str, help: &str) -> prometheus::Result<IntCounter> {
+    register(r, IntCounter::with_opts(options(name, help))?)
+}
+
+fn counters(
+    r: &Registry,
+    name: &str,
+    help: &str,
+    labels: &[&str],
+) -> prometheus::Result<IntCounterVec> {
+    register(r, IntCounterVec::new(options(name, help), labels)?)
+}
+
+fn gauge(r: &Registry, name: &str, help: &str) -> prometheus::Result<IntGauge> {
+    register(r, IntGauge::with_opts(options(name, help))?)
+}
+
+fn gauges(r: &Registry, name: &str, help: &str, label: &str) -> prometheus::Result<IntGaugeVec> {
+    register(r, IntGaugeVec::new(options(name, help), &[label])?)
+}
+
+fn histogram(
+    r: &Registry,
+    name: &str,
+    help: &str,
+    buckets: (f64, f64, usize),
+) -> prometheus::Result<Histogram> {
+    register(r, Histogram::with_opts(histogram_options(name, help, buckets)?)?)
+}
+
+fn histograms(
+    r: &Registry,
+    name: &str,
+    help: &str,
+    label: &str,
+) -> prometheus::Result<HistogramVec> {
+    let options = histogram_options(name, help, REQUEST_BUCKETS)?;
+    register(r, HistogramVec::new(options, &[label])?)
+}
+
+fn histogram_options(
+    name: &str,
+    help: &str,
+    (start, factor, count): (f64, f64, usize),
+) -> prometheus::Result<HistogramOpts> {
+    let buckets = prometheus::exponential_buckets(start, factor, count)?;
+    Ok(HistogramOpts { common_opts: options(name, help), buckets })
+}

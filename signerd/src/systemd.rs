@@ -1,1 +1,41 @@
-//! To come.
+//! What the daemon tells systemd: ready, what it is doing, that it is alive, that it stops.
+//!
+//! Without systemd (`NOTIFY_SOCKET` unset) every call does nothing. The watchdog is fed by the runtime
+//! that serves the network, so a daemon whose tasks no longer run is restarted; it is not tied to the
+//! HSM, whose absence is a matter of readiness.
+
+use std::time::Duration;
+
+use sd_notify::NotifyState;
+
+/// The listeners accept connections.
+pub fn ready(status: &str) {
+    notify(&[NotifyState::Ready, NotifyState::Status(status)]);
+}
+
+/// One line for `systemctl status`.
+pub fn status(status: &str) {
+    notify(&[NotifyState::Status(status)]);
+}
+
+/// The daemon drains and ends.
+pub fn stopping() {
+    notify(&[NotifyState::Stopping]);
+}
+
+/// Feeds the watchdog for as long as the runtime runs tasks; ends at once where there is none.
+pub async fn feed_watchdog() {
+    let Some(limit) = sd_notify::watchdog_enabled() else { return };
+    // Three feeds per limit, so that one late wake-up is not a death.
+    let mut pulse = tokio::time::interval((limit / 3).max(Duration::from_millis(100)));
+    loop {
+        pulse.tick().await;
+        notify(&[NotifyState::Watchdog]);
+    }
+}
+
+fn notify(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        log::warn!("systemd could not be notified: {error}");
+    }
+}

@@ -129,6 +129,9 @@ mod tests {
             \xa3\x64code\x6ecbor.malformed\x66offset\x11\x6bretry_after\x01";
         assert_eq!(cbor, expected);
         let json: serde_json::Value = serde_json::from_slice(&problem.to_json()).unwrap();
-        assert_eq!((json["code"].as_str(), json["status"].as_u64()), (Some("cbor.malformed"), Some(400)));
+        assert_eq!(
+            (json["code"].as_str(), json["status"].as_u64()),
+            (Some("cbor.malformed"), Some(400))
+        );
     }
 }

@@ -55,7 +55,10 @@ impl RecordResult {
 
     /// The result of a rejected record.
     pub fn rejected(reasons: &[policy::Reason]) -> Self {
-        Self::Rejected { status: "rejected", reasons: reasons.iter().map(ReasonOut::from).collect() }
+        Self::Rejected {
+            status: "rejected",
+            reasons: reasons.iter().map(ReasonOut::from).collect(),
+        }
     }
 
     /// The result of a good record in an atomic batch that was not signed.
@@ -137,7 +140,10 @@ impl PreviewResult {
 
     /// The result of a record that would be rejected.
     pub fn rejected(reasons: &[policy::Reason]) -> Self {
-        Self::Rejected { status: "rejected", reasons: reasons.iter().map(ReasonOut::from).collect() }
+        Self::Rejected {
+            status: "rejected",
+            reasons: reasons.iter().map(ReasonOut::from).collect(),
+        }
     }
 }
 

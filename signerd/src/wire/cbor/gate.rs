@@ -205,7 +205,9 @@ impl Walk<'_, '_> {
     fn key(&mut self) -> Result<Range<usize>, GateError> {
         let start = self.at;
         match head::read(self.bytes, start)?.0 {
-            Head::Unsigned(_) | Head::Negative(_) | Head::Bytes(_) | Head::Text(_) => self.item()?,
+            Head::Unsigned(_) | Head::Negative(_) | Head::Bytes(_) | Head::Text(_) => {
+                self.item()?
+            }
             Head::Array(_) | Head::Map(_) | Head::Tag(_) | Head::Bool(_) => {
                 return Err(GateError { offset: start, fault: Fault::KeyType });
             }

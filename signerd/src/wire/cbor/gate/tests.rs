@@ -100,7 +100,9 @@ fn oracle(bytes: &[u8]) -> bool {
 fn in_profile(value: &cbor_core::Value<'_>) -> bool {
     use cbor_core::Value;
     match value {
-        Value::Unsigned(_) | Value::Negative(_) | Value::ByteString(_) | Value::TextString(_) => true,
+        Value::Unsigned(_) | Value::Negative(_) | Value::ByteString(_) | Value::TextString(_) => {
+            true
+        }
         Value::SimpleValue(simple) => simple.to_bool().is_ok(),
         Value::Array(items) => items.iter().all(in_profile),
         Value::Map(pairs) => pairs.iter().all(|(key, value)| {
@@ -124,8 +126,11 @@ fn item() -> impl Strategy<Value = Vec<u8>> {
     ];
     leaf.prop_recursive(4, 40, 5, |inner| {
         prop_oneof![
-            prop::collection::vec(inner.clone(), 0..5)
-                .prop_map(|i| [vec![0x80 + i.len() as u8], i.concat()].concat()),
+            prop::collection::vec(inner.clone(), 0..5).prop_map(|i| [
+                vec![0x80 + i.len() as u8],
+                i.concat()
+            ]
+            .concat()),
             prop::collection::vec((inner.clone(), inner), 0..4).prop_map(|mut pairs| {
                 pairs.sort();
                 let count = pairs.len() as u8;
