@@ -1,1 +1,416 @@
-//! To come.
+//! `signerd.toml`: listeners, trust, ledger, clock, limits and the table of clients.
+//!
+//! The file is read into a spec that refuses unknown members and then checked into [`Config`], with
+//! every fault named at once. Paths are relative to the folder of the file. Nothing here opens another
+//! file: the daemon does that at start, and `signerd check` with it.
+
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::access::{Identity, Rate};
+
+/// The checked configuration of the front process.
+#[derive(Debug)]
+pub struct Config {
+    /// The signing listener.
+    pub signing: Signing,
+    /// Where `/metrics`, `/healthz` and `/readyz` are served, on loopback or a private network.
+    pub observability: SocketAddr,
+    /// `policy.toml`.
+    pub policy: PathBuf,
+    /// `hsm.toml`.
+    pub hsm: PathBuf,
+    /// The ledger's database file.
+    pub ledger: PathBuf,
+    /// For how long sealed answers are kept.
+    pub retention: Duration,
+    /// The file whose existence says that the clock is synchronised; absent: not required.
+    pub synchronised_marker: Option<PathBuf>,
+    /// The rate limit of each client.
+    pub rate: Rate,
+    /// The clients, each with the trait of its certificate.
+    pub clients: Vec<(String, Identity)>,
+    /// Bounds on what clients can make us hold.
+    pub limits: Limits,
+}
+
+/// The signing listener.
+#[derive(Debug)]
+pub struct Signing {
+    /// Address and port.
+    pub listen: SocketAddr,
+    /// PEM file with the server's certificate and the chain above it.
+    pub certificate: PathBuf,
+    /// PEM file with the private key (PKCS#8).
+    pub key: PathBuf,
+    /// PEM file with the CAs of the clients.
+    pub client_ca: PathBuf,
+    /// PEM file with their revocation lists.
+    pub client_crl: PathBuf,
+}
+
+/// Bounds of the signing listener. The defaults suit one central issuing system.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Longest request body in bytes; 1,000 records with certificates are about 2 MB.
+    pub body_bytes_max: usize,
+    /// Most connections at once; each costs about 40 kB.
+    pub connections_max: usize,
+    /// Most batches in work at once; each may hold a body and an answer. More get 503 `overloaded`.
+    pub batches_max: usize,
+    /// Longest TLS handshake, in seconds.
+    pub handshake_seconds: u64,
+    /// Longest wait for a request head, idle time between requests included, in seconds.
+    pub header_seconds: u64,
+    /// Longest wait for a whole request body, in seconds.
+    pub body_seconds: u64,
+    /// After SIGTERM, longest wait for requests in work, in seconds.
+    pub drain_seconds: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            body_bytes_max: 20 * 1024 * 1024,
+            connections_max: 256,
+            batches_max: 32,
+            handshake_seconds: 5,
+            header_seconds: 60,
+            body_seconds: 30,
+            drain_seconds: 30,
+        }
+    }
+}
+
+/// One thing that is wrong with a file, and what to do about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// The file.
+    pub file: PathBuf,
+    /// Line in the file, from 1, where known.
+    pub line: Option<usize>,
+    /// The member, e.g. `signing.listen`; empty where the file as a whole is meant.
+    pub key: String,
+    /// What is wrong.
+    pub problem: String,
+    /// What to do.
+    pub remedy: String,
+}
+
+impl std::fmt::Display for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.file.display())?;
+        if let Some(line) = self.line {
+            write!(f, ":{line}")?;
+        }
+        if !self.key.is_empty() {
+            write!(f, ": {}", self.key)?;
+        }
+        write!(f, ": {}", self.problem)?;
+        if self.remedy.is_empty() { Ok(()) } else { write!(f, "; {}", self.remedy) }
+    }
+}
+
+/// The version of the file format that this program reads.
+const VERSION: u32 = 1;
+/// The marker that systemd-timesyncd makes.
+const TIMESYNC_MARKER: &str = "/run/systemd/timesync/synchronized";
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Spec {
+    version: u32,
+    policy: PathBuf,
+    hsm: PathBuf,
+    signing: SigningSpec,
+    observability: ObservabilitySpec,
+    ledger: LedgerSpec,
+    clock: ClockSpec,
+    rate: RateSpec,
+    #[serde(default)]
+    client: Vec<ClientSpec>,
+    #[serde(default)]
+    limits: Limits,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SigningSpec {
+    listen: SocketAddr,
+    certificate: PathBuf,
+    key: Option<PathBuf>,
+    /// Name of a systemd credential that holds the key.
+    key_credential: Option<String>,
+    client_ca: PathBuf,
+    client_crl: PathBuf,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ObservabilitySpec {
+    listen: SocketAddr,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LedgerSpec {
+    path: PathBuf,
+    #[serde(default = "seven")]
+    retention_days: u16,
+}
+
+fn seven() -> u16 {
+    7
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ClockSpec {
+    require_synchronised: bool,
+    synchronised_marker: Option<PathBuf>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RateSpec {
+    doses_per_second: NonZeroU32,
+    burst: NonZeroU32,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ClientSpec {
+    id: String,
+    san_uri: Option<String>,
+    san_dns: Option<String>,
+    spki_sha256: Option<String>,
+}
+
+impl Config {
+    /// Reads the text of `file`; `credentials` is systemd's `$CREDENTIALS_DIRECTORY`, if any.
+    ///
+    /// # Errors
+    /// Every fault that was found.
+    pub fn parse(text: &str, file: &Path, credentials: Option<&Path>) -> Result<Self, Vec<Fault>> {
+        let spec: Spec = toml::from_str(text).map_err(|error| vec![syntax(text, file, &error)])?;
+        let mut faults = Faults { file, list: Vec::new() };
+        let config = spec.check(&mut faults, credentials);
+        match config {
+            Some(config) if faults.list.is_empty() => Ok(config),
+            _ => Err(faults.list),
+        }
+    }
+}
+
+/// A fault of the TOML itself or of a member's type, with its line.
+fn syntax(text: &str, file: &Path, error: &toml::de::Error) -> Fault {
+    let line = error.span().and_then(|span| text.get(..span.start));
+    Fault {
+        file: file.to_owned(),
+        line: line.map(|before| before.matches('\n').count().saturating_add(1)),
+        key: String::new(),
+        problem: error.message().to_owned(),
+        remedy: "see signerd.toml(5) for the members and their types".to_owned(),
+    }
+}
+
+struct Faults<'a> {
+    file: &'a Path,
+    list: Vec<Fault>,
+}
+
+impl Faults<'_> {
+    fn add(&mut self, key: &str, problem: impl Into<String>, remedy: &str) {
+        let (file, line) = (self.file.to_owned(), None);
+        let (key, problem, remedy) = (key.to_owned(), problem.into(), remedy.to_owned());
+        self.list.push(Fault { file, line, key, problem, remedy });
+    }
+
+    fn path(&self, path: &Path) -> PathBuf {
+        self.file.parent().unwrap_or(Path::new(".")).join(path)
+    }
+}
+
+impl Spec {
+    fn check(self, faults: &mut Faults<'_>, credentials: Option<&Path>) -> Option<Config> {
+        if self.version != VERSION {
+            faults.add("version", format!("{} is not known", self.version), "write version = 1");
+        }
+        let marker = self.clock.synchronised_marker.unwrap_or(TIMESYNC_MARKER.into());
+        let (rate, burst) = (self.rate.doses_per_second, self.rate.burst);
+        let clients = clients(self.client, faults);
+        if !(1..=366).contains(&self.ledger.retention_days) {
+            faults.add("ledger.retention_days", "must be 1 to 366", "7 is usual");
+        }
+        limits(&self.limits, faults);
+        let signing = self.signing.check(faults, credentials);
+        Some(Config {
+            signing: signing?,
+            observability: self.observability.listen,
+            policy: faults.path(&self.policy),
+            hsm: faults.path(&self.hsm),
+            ledger: faults.path(&self.ledger.path),
+            retention: Duration::from_secs(u64::from(self.ledger.retention_days) * 86_400),
+            synchronised_marker: self.clock.require_synchronised.then_some(marker),
+            rate: Rate { doses_per_second: rate, burst },
+            clients,
+            limits: self.limits,
+        })
+    }
+}
+
+impl SigningSpec {
+    fn check(self, faults: &mut Faults<'_>, credentials: Option<&Path>) -> Option<Signing> {
+        let key = match (self.key, self.key_credential, credentials) {
+            (Some(key), None, _) => Some(faults.path(&key)),
+            (None, Some(name), Some(folder)) if !name.contains('/') => Some(folder.join(name)),
+            (None, Some(_), Some(_)) => {
+                faults.add("signing.key_credential", "is not a name", "give the name alone");
+                None
+            }
+            (None, Some(_), None) => {
+                let remedy = "start the service by systemd with LoadCredential=, or use signing.key";
+                faults.add("signing.key_credential", "no credentials were passed", remedy);
+                None
+            }
+            _ => {
+                let remedy = "give one: a path, or the name of a systemd credential";
+                faults.add("signing.key", "exactly one of key and key_credential is needed", remedy);
+                None
+            }
+        };
+        Some(Signing {
+            listen: self.listen,
+            certificate: faults.path(&self.certificate),
+            key: key?,
+            client_ca: faults.path(&self.client_ca),
+            client_crl: faults.path(&self.client_crl),
+        })
+    }
+}
+
+fn limits(limits: &Limits, faults: &mut Faults<'_>) {
+    let bounds = [
+        ("body_bytes_max", limits.body_bytes_max, 1024, 64 * 1024 * 1024),
+        ("connections_max", limits.connections_max, 1, 10_000),
+        ("batches_max", limits.batches_max, 1, 1_000),
+    ];
+    for (name, value, min, max) in bounds {
+        if !(min..=max).contains(&value) {
+            faults.add(&format!("limits.{name}"), format!("must be {min} to {max}"), "");
+        }
+    }
+    let waits = [
+        ("handshake_seconds", limits.handshake_seconds),
+        ("header_seconds", limits.header_seconds),
+        ("body_seconds", limits.body_seconds),
+        ("drain_seconds", limits.drain_seconds),
+    ];
+    for (name, seconds) in waits {
+        if !(1..=3_600).contains(&seconds) {
+            faults.add(&format!("limits.{name}"), "must be 1 to 3600", "");
+        }
+    }
+}
+
+fn clients(specs: Vec<ClientSpec>, faults: &mut Faults<'_>) -> Vec<(String, Identity)> {
+    let mut clients: Vec<(String, Identity)> = Vec::new();
+    for spec in specs {
+        let key = format!("client {:?}", spec.id);
+        let form = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        if spec.id.is_empty() || spec.id.len() > 63 || !spec.id.chars().all(form) {
+            faults.add(&key, "id is not 1 to 63 of a-z, 0-9 and -", "choose another id");
+        }
+        match spec.identity() {
+            Some(identity) if clients.iter().any(|(_, other)| *other == identity) => {
+                faults.add(&key, "another client has the same trait", "traits must be unique");
+            }
+            Some(identity) => clients.push((spec.id, identity)),
+            None => {
+                let remedy = "give exactly one of san_uri, san_dns and spki_sha256 (64 hex digits)";
+                faults.add(&key, "has no usable trait", remedy);
+            }
+        }
+    }
+    clients
+}
+
+impl ClientSpec {
+    fn identity(&self) -> Option<Identity> {
+        match (&self.san_uri, &self.san_dns, &self.spki_sha256) {
+            (Some(uri), None, None) => Some(Identity::SanUri(uri.clone())),
+            (None, Some(dns), None) => Some(Identity::SanDns(dns.clone())),
+            (None, None, Some(hex)) => {
+                let bytes = data_encoding::HEXLOWER_PERMISSIVE.decode(hex.as_bytes()).ok()?;
+                Some(Identity::SpkiSha256(bytes.try_into().ok()?))
+            }
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = r#"
+        version = 1
+        policy = "policy.toml"
+        hsm = "hsm.toml"
+        [signing]
+        listen = "127.0.0.1:8443"
+        certificate = "pki/server.pem"
+        key = "pki/server.key"
+        client_ca = "pki/ca.pem"
+        client_crl = "pki/crl.pem"
+        [observability]
+        listen = "127.0.0.1:8445"
+        [ledger]
+        path = "state/ledger.sqlite"
+        [clock]
+        require_synchronised = true
+        [rate]
+        doses_per_second = 100000
+        burst = 100000
+        [[client]]
+        id = "moh-issuing"
+        san_uri = "urn:signerd:client:moh-issuing"
+    "#;
+
+    fn parse(text: &str) -> Result<Config, Vec<Fault>> {
+        Config::parse(text, Path::new("/etc/signerd/signerd.toml"), None)
+    }
+
+    #[test]
+    fn paths_are_relative_to_the_file() {
+        // A good file is read, its paths are relative to its folder, and defaults are filled in.
+        let config = parse(GOOD).unwrap();
+        assert_eq!(config.signing.key, Path::new("/etc/signerd/pki/server.key"));
+        assert_eq!(config.limits.body_bytes_max, 20 * 1024 * 1024);
+        assert_eq!(config.synchronised_marker, Some(TIMESYNC_MARKER.into()));
+    }
+
+    #[test]
+    fn every_fault_is_named_with_a_remedy() {
+        // A bad file is refused with all its faults, each naming its member.
+        let bad = GOOD
+            .replace("version = 1", "version = 2")
+            .replace("key = \"pki/server.key\"", "")
+            .replace("san_uri = \"urn:signerd:client:moh-issuing\"", "spki_sha256 = \"zz\"");
+        let keys: Vec<String> = parse(&bad).unwrap_err().into_iter().map(|f| f.key).collect();
+        assert_eq!(keys, ["version", "client \"moh-issuing\"", "signing.key"]);
+    }
+
+    #[test]
+    fn an_unknown_member_is_refused_with_its_line() {
+        // A member that nobody knows is a fault, told with its line.
+        let faults = parse(&GOOD.replace("[rate]", "[rate]\n        per_minute = 5")).unwrap_err();
+        assert_eq!(faults[0].line, Some(19));
+        assert!(faults[0].problem.contains("per_minute"), "{}", faults[0]);
+    }
+}

@@ -1,1 +1,249 @@
-//! To come.
+//! The spine: from a request body to an answer, in the order of the drawing in `ARCHITECTURE.md`.
+//!
+//! In go a known client and the bytes it sent; out comes the answer, or one error for the whole request.
+//! It promises: nothing is signed that the judge did not approve; what will be signed is durable before
+//! the HSM is touched; nothing leaves that was not verified and read back; the same id and bytes get the
+//! same answer, also after a crash; a failure in the middle frees the id and the doses.
+
+mod answer;
+mod claims;
+mod error;
+mod judge;
+mod plan;
+mod sign;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use hyper::body::Bytes;
+use policy::Policy;
+use tokio::sync::OnceCell;
+
+pub use self::error::IssueError;
+use self::judge::Judged;
+use self::plan::Plan;
+use crate::access::{Access, Client};
+use crate::clock::Clock;
+use crate::cpu;
+use crate::hcert::SignerCertificate;
+use crate::hsm::Pool;
+use crate::ledger::{BatchRef, Begin, Finished, Ledger, LedgerKeys, StoredIntent, Ticket};
+use crate::metrics::Metrics;
+use crate::statement::{Units, Verifiers};
+use crate::wire::request;
+
+/// Everything that issuing needs, put together once at start.
+#[derive(Debug)]
+pub struct Issuing {
+    /// The rules, the value sets and the registry of units.
+    pub policy: Policy,
+    /// The gateways whose identity statements count.
+    pub verifiers: Verifiers,
+    /// The units whose signatures count.
+    pub units: Units,
+    /// The signer certificate of each issuer.
+    pub signers: HashMap<String, Arc<SignerCertificate>>,
+    /// Who may use which issuer, and how fast.
+    pub access: Access,
+    /// What was intended and what was answered.
+    pub ledger: Ledger,
+    /// The worker processes.
+    pub pool: Pool,
+    /// The time.
+    pub clock: Clock,
+    /// What Prometheus sees.
+    pub metrics: Arc<Metrics>,
+    /// Derived from the token's secret once the first worker is up.
+    pub ledger_keys: OnceCell<Arc<LedgerKeys>>,
+}
+
+/// An answer, and whether it was given before.
+#[derive(Debug)]
+pub struct Answer {
+    /// The encoded `batch-response` or `preview-response`.
+    pub body: Vec<u8>,
+    /// Whether it comes from the ledger.
+    pub replayed: bool,
+}
+
+/// One batch on its way down the spine.
+struct Batch {
+    client: Arc<Client>,
+    body: Bytes,
+    id: [u8; 16],
+    issuer: String,
+    atomic: bool,
+    signer: Arc<SignerCertificate>,
+    keys: Arc<LedgerKeys>,
+}
+
+/// Judges and signs a batch, or answers what was answered before.
+///
+/// # Errors
+/// One error for the whole request; then nothing was released, and the batch id is as it was.
+pub async fn issue(app: Arc<Issuing>, client: Arc<Client>, body: Bytes) -> Result<Answer, IssueError> {
+    let batch = Batch::open(&app, client, body).await?;
+    let now = app.clock.now()?;
+    let digest = batch.digest().await?;
+    match app.ledger.begin(batch.reference(), digest, now).await? {
+        Begin::Fresh(ticket) => fresh(&app, &batch, ticket, now).await,
+        Begin::Resume(ticket, intent) => resume(&app, &batch, ticket, intent, now).await,
+        Begin::Replay { sealed } => replay(&app, &batch, sealed).await,
+        Begin::Conflict => Err(IssueError::Conflict),
+        Begin::InProgress => Err(IssueError::InProgress),
+        Begin::Expired => Err(IssueError::Expired),
+    }
+}
+
+/// Judges a batch and says what signing it would give; signs nothing, stores nothing.
+///
+/// # Errors
+/// The same as [`issue`] up to the judgement.
+pub async fn preview(app: Arc<Issuing>, client: Arc<Client>, body: Bytes) -> Result<Answer, IssueError> {
+    let batch = Batch::open(&app, client, body).await?;
+    let now = app.clock.now()?;
+    policy::expiry(now, batch.rules(&app)?.validity_months(), batch.signer.not_after())?;
+    let mut judged = batch.judge(&app, now, judge::Rate::Spend).await?;
+    let pseudonyms = plan::pseudonyms(&judged, &batch.keys);
+    let conflicts = app.ledger.conflicts(pseudonyms.values(), Some(batch.reference())).await?;
+    plan::reject_conflicts(&mut judged, &pseudonyms.conflicting(conflicts));
+    let body = answer::preview(&batch, &judged)?;
+    Ok(Answer { body, replayed: false })
+}
+
+async fn fresh(app: &Arc<Issuing>, batch: &Batch, ticket: Ticket, now: i64) -> Result<Answer, IssueError> {
+    let months = batch.rules(app)?.validity_months();
+    let expires_at = policy::expiry(now, months, batch.signer.not_after())?;
+    let mut judged = batch.judge(app, now, judge::Rate::Spend).await?;
+    let mut ticket = ticket;
+    for _ in 0..INTEND_TRIES_MAX {
+        if batch.atomic && judged.any_rejected() {
+            let body = answer::withheld(batch, &judged, now)?;
+            return Ok(Answer { body, replayed: false });
+        }
+        let plan = Plan::draw(&judged, batch, now, expires_at)?;
+        match app.ledger.intend(ticket, plan.intent(batch, &judged)).await? {
+            crate::ledger::Intended::Open(attempt) => {
+                return carry_out(app, batch, judged, plan, attempt).await;
+            }
+            crate::ledger::Intended::Conflicts(again, conflicts) => {
+                plan::reject_conflicts(&mut judged, &plan.conflicting(conflicts));
+                ticket = again;
+            }
+        }
+    }
+    Err(IssueError::Contended)
+}
+
+/// How often may other batches take doses between our look and our intent? Each time, the conflicting
+/// records are rejected and fewer are left.
+const INTEND_TRIES_MAX: usize = 8;
+
+/// Carries out an intent that a crash or a lost connection left open, under its own time and UVCIs.
+async fn resume(
+    app: &Arc<Issuing>,
+    batch: &Batch,
+    ticket: Ticket,
+    intent: StoredIntent,
+    now: i64,
+) -> Result<Answer, IssueError> {
+    let months = batch.rules(app)?.validity_months();
+    let usable = policy::expiry(now, months, batch.signer.not_after()).is_ok()
+        && intent.kid == *batch.signer.kid().as_bytes()
+        && intent.issuer == batch.issuer;
+    if usable {
+        let mut judged = batch.judge(app, intent.issued_at, judge::Rate::Paid).await?;
+        if let Some(plan) = Plan::recall(&mut judged, batch, intent) {
+            let attempt = app.ledger.resume(ticket).await?;
+            return carry_out(app, batch, judged, plan, attempt).await;
+        }
+    }
+    log::warn!(batch:% = uuid(batch.id); "open intent released, the batch is judged anew");
+    let ticket = app.ledger.discard(ticket).await?;
+    fresh(app, batch, ticket, now).await
+}
+
+/// Signs what is intended, stores the answer and releases it; or frees the intent.
+async fn carry_out(
+    app: &Arc<Issuing>,
+    batch: &Batch,
+    judged: Judged,
+    plan: Plan,
+    attempt: crate::ledger::Attempt,
+) -> Result<Answer, IssueError> {
+    let signed = match sign::certify(app, batch, &judged, &plan).await {
+        Ok(signed) => signed,
+        Err(error) => {
+            app.ledger.release(attempt).await?;
+            return Err(error);
+        }
+    };
+    let cose_sha256 = signed.iter().map(crate::hcert::Hcert::cose_sha256).collect();
+    app.metrics.count_outcome(&batch.issuer, batch.signer.alg().name(), signed.len(), &judged);
+    let answer = answer::issued(batch, &judged, &plan, signed)?;
+    let sealed_answer = batch.seal(&answer).await?;
+    let finished = Finished { sealed_answer, cose_sha256, now: app.clock.now()? };
+    app.ledger.finish(attempt, finished).await?;
+    Ok(Answer { body: answer, replayed: false })
+}
+
+async fn replay(app: &Issuing, batch: &Batch, sealed: Vec<u8>) -> Result<Answer, IssueError> {
+    let (keys, body) = (Arc::clone(&batch.keys), batch.body.clone());
+    let body = cpu::run(move || keys.unseal(&body, &sealed)).await??;
+    app.metrics.replays.inc();
+    Ok(Answer { body, replayed: true })
+}
+
+impl Batch {
+    /// Reads the head of the request and settles whether the client may use the issuer.
+    async fn open(app: &Issuing, client: Arc<Client>, body: Bytes) -> Result<Self, IssueError> {
+        let request = request::decode(&body)?;
+        let (id, issuer, atomic) = (request.batch_id, request.issuer.to_owned(), request.atomic);
+        drop(request);
+        let known = client.issuers.contains(&issuer) && app.policy.issuer(&issuer).is_some();
+        let signer = app.signers.get(&issuer).filter(|_| known);
+        let signer = Arc::clone(signer.ok_or(IssueError::IssuerNotAllowed)?);
+        let keys = app.ledger_keys().await?;
+        Ok(Self { client, body, id, issuer, atomic, signer, keys })
+    }
+
+    fn reference(&self) -> BatchRef {
+        BatchRef { client: self.client.id.clone(), id: self.id }
+    }
+
+    fn rules<'a>(&self, app: &'a Issuing) -> Result<&'a policy::IssuerRules, IssueError> {
+        app.policy.issuer(&self.issuer).ok_or(IssueError::IssuerNotAllowed)
+    }
+
+    async fn digest(&self) -> Result<[u8; 32], IssueError> {
+        let (keys, body) = (Arc::clone(&self.keys), self.body.clone());
+        Ok(cpu::run(move || keys.request_digest(&body)).await?)
+    }
+
+    async fn judge(&self, app: &Arc<Issuing>, now: i64, rate: judge::Rate) -> Result<Judged, IssueError> {
+        let (app, client) = (Arc::clone(app), Arc::clone(&self.client));
+        let (body, issuer) = (self.body.clone(), self.issuer.clone());
+        cpu::run(move || judge::judge(&app, &client, &body, (&issuer, now, rate))).await?
+    }
+
+    async fn seal(&self, answer: &[u8]) -> Result<Vec<u8>, IssueError> {
+        let (keys, body, answer) = (Arc::clone(&self.keys), self.body.clone(), answer.to_vec());
+        Ok(cpu::run(move || keys.seal(&body, &answer)).await??)
+    }
+}
+
+impl Issuing {
+    /// The keys of the ledger; waits for a first live worker, whose token has the secret.
+    async fn ledger_keys(&self) -> Result<Arc<LedgerKeys>, IssueError> {
+        let keys = self.ledger_keys.get_or_try_init(async || {
+            let secret = self.pool.token_secret().await?;
+            Ok::<_, IssueError>(Arc::new(LedgerKeys::derive(secret.expose())))
+        });
+        Ok(Arc::clone(keys.await?))
+    }
+}
+
+/// A batch id as people write it.
+fn uuid(id: [u8; 16]) -> uuid::Uuid {
+    uuid::Uuid::from_bytes(id)
+}

@@ -42,9 +42,11 @@ pub struct Metrics {
     pub worker_restarts: IntCounter,
     /// `signerd_hsm_pin_latched`
     pub pin_latched: IntGauge,
-    /// `signerd_hsm_sign_duration_seconds`: one request to the pool, waiting included.
+    /// `signerd_hsm_sign_duration_seconds`: one chunk inside a worker.
     pub sign_duration: Histogram,
-    /// `signerd_hsm_errors_total{kind}`
+    /// `signerd_hsm_queue_wait_seconds`: until the first digest of a request went to a worker.
+    pub queue_wait: Histogram,
+    /// `signerd_hsm_worker_faults_total{kind}`
     pub hsm_errors: IntCounterVec,
     /// `signerd_ledger_commit_duration_seconds`
     pub commit_duration: Histogram,
@@ -170,6 +172,19 @@ impl Metrics {
             log::error!("metrics could not be encoded: {error}");
         }
         text
+    }
+
+    /// Makes the series of each issuer exist before its first event.
+    pub fn name_issuers<'a>(&self, issuers: impl Iterator<Item = (&'a str, &'a str)>) {
+        for (issuer, alg) in issuers {
+            self.signed.with_label_values(&[issuer, alg]);
+            for outcome in ["issued", "rejected"] {
+                self.records.with_label_values(&[issuer, outcome]);
+            }
+        }
+        for code in policy::ReasonCode::ALL {
+            self.rejected.with_label_values(&[code.as_str()]);
+        }
     }
 
     fn build_info(&self) -> prometheus::Result<()> {

@@ -1,1 +1,13 @@
-//! To come.
+//! The routes of the listeners, and the one place where errors become answers.
+//!
+//! Knows HTTP and media types, not TLS: [`crate::server`] hands requests in together with the client's
+//! certificate. The order of the checks is that of the contract: client, route, media types, size,
+//! then the spine.
+
+mod media;
+mod observe;
+mod problem;
+mod signing;
+
+pub use observe::{Observation, Readiness};
+pub use signing::{Limits, Phase, Signing};

@@ -1,0 +1,99 @@
+//! The observability listener: `/metrics`, `/healthz`, `/readyz`, on plain HTTP.
+//!
+//! `/healthz` says that this process serves, and never asks the HSM. `/readyz` says whether a batch
+//! would be signed now, and names what is in the way.
+
+use std::sync::Arc;
+
+use http_body_util::Full;
+use hyper::body::Bytes;
+use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode};
+
+use crate::issue::Issuing;
+
+/// The observability listener's side of HTTP.
+#[derive(Debug)]
+pub struct Observation {
+    app: Arc<Issuing>,
+}
+
+/// What is in the way of signing; empty where nothing is.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Readiness {
+    /// One line for each thing that is not as it must be.
+    pub obstacles: Vec<String>,
+}
+
+impl Readiness {
+    /// Asks the workers, the ledger, the clock and every signer certificate.
+    pub async fn of(app: &Issuing) -> Self {
+        let mut obstacles = Vec::new();
+        let health = app.pool.health();
+        if health.pin_latched {
+            obstacles.push("hsm: wrong PIN latched; mend it, then: signerd hsm clear-pin-latch".into());
+        } else if health.live == 0 {
+            let fault = health.fault.unwrap_or_else(|| "workers are starting".into());
+            obstacles.push(format!("hsm: no live worker: {fault}"));
+        }
+        if let Err(error) = app.ledger.probe().await {
+            obstacles.push(format!("ledger: {error}"));
+        }
+        match app.clock.now() {
+            Ok(now) => obstacles.extend(unusable_keys(app, now)),
+            Err(error) => obstacles.push(format!("clock: {error}")),
+        }
+        app.metrics.ready.set(i64::from(obstacles.is_empty()));
+        Self { obstacles }
+    }
+}
+
+fn unusable_keys(app: &Issuing, now: i64) -> impl Iterator<Item = String> {
+    app.signers.iter().filter_map(move |(issuer, signer)| {
+        let months = app.policy.issuer(issuer)?.validity_months();
+        let error = policy::expiry(now, months, signer.not_after()).err()?;
+        Some(format!("key {issuer}: {error}"))
+    })
+}
+
+impl Observation {
+    /// Observes everything that issuing needs.
+    pub fn new(app: Arc<Issuing>) -> Self {
+        Self { app }
+    }
+
+    /// Answers one request.
+    pub async fn answer<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
+        if request.method() != Method::GET {
+            return text(StatusCode::METHOD_NOT_ALLOWED, "use GET\n");
+        }
+        match request.uri().path() {
+            "/metrics" => {
+                let mut response = text(StatusCode::OK, self.app.metrics.render());
+                let media = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+                response.headers_mut().insert(CONTENT_TYPE, media);
+                response
+            }
+            "/healthz" => text(StatusCode::OK, "ok\n"),
+            "/readyz" => {
+                let readiness = Readiness::of(&self.app).await;
+                if readiness.obstacles.is_empty() {
+                    text(StatusCode::OK, "ready\n")
+                } else {
+                    let lines = readiness.obstacles.join("\n");
+                    text(StatusCode::SERVICE_UNAVAILABLE, format!("{lines}\n"))
+                }
+            }
+            _ => text(StatusCode::NOT_FOUND, "routes: /metrics /healthz /readyz\n"),
+        }
+    }
+}
+
+fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

@@ -1,0 +1,266 @@
+//! The routes of the signing listener.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use hyper::body::{Body, Bytes};
+use hyper::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RETRY_AFTER,
+};
+use hyper::{Method, Request, Response, StatusCode};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+use uuid::Uuid;
+
+use super::media::{self, Form, Wanted};
+use super::problem;
+use crate::access::Client;
+use crate::hcert::SignerCertificate;
+use crate::issue::{self, Answer, IssueError, Issuing};
+use crate::wire::cbor::{Bytes as Encoded, write};
+use crate::wire::problem::Problem;
+use crate::wire::response::TrustListEntry;
+
+/// The signing listener's side of HTTP.
+#[derive(Debug)]
+pub struct Signing {
+    app: Arc<Issuing>,
+    limits: Limits,
+    batches: Semaphore,
+}
+
+/// What a request may cost.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Longest body in bytes.
+    pub body_bytes_max: usize,
+    /// Longest wait for a body.
+    pub body_wait: Duration,
+    /// Most batches in work at once.
+    pub batches_max: usize,
+}
+
+/// Whether new batches are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Batches are taken.
+    Serving,
+    /// The daemon stops: what is in work is finished, nothing new is begun.
+    Draining,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Route {
+    Sign,
+    Preview,
+    TrustList,
+}
+
+impl Route {
+    /// The route and the method that it has, by path.
+    fn find(path: &str) -> Option<(Self, Method)> {
+        match path {
+            "/v1/batches" => Some((Self::Sign, Method::POST)),
+            "/v1/batches/preview" => Some((Self::Preview, Method::POST)),
+            "/v1/trust-list" => Some((Self::TrustList, Method::GET)),
+            _ => None,
+        }
+    }
+}
+
+/// An answer before it has headers.
+struct Reply {
+    body: Vec<u8>,
+    replayed: bool,
+}
+
+impl Signing {
+    /// The routes over everything that issuing needs.
+    pub fn new(app: Arc<Issuing>, limits: Limits) -> Self {
+        Self { app, limits, batches: Semaphore::new(limits.batches_max) }
+    }
+
+    /// Answers one request of the client with this certificate.
+    pub async fn answer<B>(&self, certificate: &[u8], request: Request<B>, phase: Phase) -> Response<Full<Bytes>>
+    where
+        B: Body<Data = Bytes> + Send,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let metrics = &self.app.metrics;
+        let wanted = media::wanted(request.headers());
+        let request_id = request_id(&request);
+        let path = request.uri().path().to_owned();
+        let method = request.method().clone();
+        let timer = metrics.request_duration.with_label_values(&[label(&path)]).start_timer();
+        metrics.inflight.inc();
+        let result = self.reply(certificate, request, phase, wanted).await;
+        metrics.inflight.dec();
+        timer.observe_duration();
+        let mut response = match result {
+            Ok(reply) => success(reply, wanted),
+            Err(problem) => {
+                metrics.problems.with_label_values(&[problem.code]).inc();
+                log::info!(request_id:%, code = problem.code, path:% = label(&path), method:%; "request refused");
+                refusal(&problem, wanted, &path)
+            }
+        };
+        let status = response.status();
+        metrics.requests.with_label_values(&[label(&path), status.as_str()]).inc();
+        if let Ok(id) = HeaderValue::from_str(&request_id) {
+            response.headers_mut().insert("x-request-id", id);
+        }
+        response
+    }
+
+    async fn reply<B>(&self, certificate: &[u8], request: Request<B>, phase: Phase, wanted: Wanted) -> Result<Reply, Problem>
+    where
+        B: Body<Data = Bytes> + Send,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let client = self.app.access.client(certificate).ok_or_else(problem::client_unknown)?;
+        let (route, method) = Route::find(request.uri().path()).ok_or_else(problem::not_found)?;
+        if request.method() != method {
+            return Err(problem::method_not_allowed());
+        }
+        if wanted.answer.is_none() {
+            return Err(problem::not_acceptable());
+        }
+        if let Route::TrustList = route {
+            return self.trust_list();
+        }
+        if !media::is_cbor(request.headers()) || request.headers().contains_key(CONTENT_ENCODING) {
+            return Err(problem::unsupported());
+        }
+        let announced = request.headers().get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse().ok());
+        if announced.is_some_and(|length: u64| usize::try_from(length).map_or(true, |l| l > self.limits.body_bytes_max)) {
+            return Err(problem::too_large(self.limits.body_bytes_max));
+        }
+        if phase == Phase::Draining {
+            return Err(problem::draining());
+        }
+        let _permit = self.batches.try_acquire().map_err(|_| problem::overloaded())?;
+        let body = self.body(request.into_body()).await?;
+        self.batch(route, client, body).await
+    }
+
+    /// Runs the spine in a task of its own: a client that goes away does not cut a batch in half.
+    async fn batch(&self, route: Route, client: Arc<Client>, body: Bytes) -> Result<Reply, Problem> {
+        let (app, id) = (Arc::clone(&self.app), client.id.clone());
+        let task = match route {
+            Route::Preview => tokio::spawn(issue::preview(app, client, body)),
+            Route::Sign | Route::TrustList => tokio::spawn(issue::issue(app, client, body)),
+        };
+        let result = task.await.unwrap_or(Err(IssueError::Lost(crate::cpu::Lost)));
+        match result {
+            Ok(Answer { body, replayed }) => Ok(Reply { body, replayed }),
+            Err(error) => {
+                let problem = problem::of(&error);
+                if problem.status >= 500 {
+                    log::warn!(client = id, code = problem.code; "batch not answered: {error}");
+                }
+                if let IssueError::Rate(_) = error {
+                    self.app.metrics.rate_limited.with_label_values(&[&id]).inc();
+                }
+                Err(problem)
+            }
+        }
+    }
+
+    async fn body<B>(&self, body: B) -> Result<Bytes, Problem>
+    where
+        B: Body<Data = Bytes> + Send,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let limit = self.limits.body_bytes_max;
+        let collected = timeout(self.limits.body_wait, Limited::new(body, limit).collect()).await;
+        match collected.map_err(|_| problem::timeout())? {
+            Ok(collected) => Ok(collected.to_bytes()),
+            Err(error) if error.is::<LengthLimitError>() => Err(problem::too_large(limit)),
+            Err(_) => Err(problem::incomplete_body()),
+        }
+    }
+
+    fn trust_list(&self) -> Result<Reply, Problem> {
+        let mut signers: Vec<(&String, &Arc<SignerCertificate>)> = self.app.signers.iter().collect();
+        signers.sort_by_key(|(issuer, _)| *issuer);
+        let kids: Vec<[u8; 8]> = signers.iter().map(|(_, signer)| signer.kid().as_bytes()).collect();
+        let entries: Vec<TrustListEntry<'_>> = signers
+            .iter()
+            .zip(&kids)
+            .map(|((issuer, signer), kid)| TrustListEntry {
+                alg: signer.alg().cose(),
+                kid: Encoded(kid),
+                state: "active",
+                issuer,
+                not_after: signer.not_after(),
+                not_before: signer.not_before(),
+                certificate: Encoded(signer.der()),
+            })
+            .collect();
+        let body = write::to_vec(&entries).map_err(|error| problem::of(&error.into()))?;
+        Ok(Reply { body, replayed: false })
+    }
+}
+
+/// The route as a label: paths that do not exist share one, so that clients cannot make new ones.
+fn label(path: &str) -> &'static str {
+    match Route::find(path) {
+        Some((Route::Sign, _)) => "/v1/batches",
+        Some((Route::Preview, _)) => "/v1/batches/preview",
+        Some((Route::TrustList, _)) => "/v1/trust-list",
+        None => "other",
+    }
+}
+
+/// The client's `X-Request-Id`, if it is short and plain; else one of ours.
+fn request_id<B>(request: &Request<B>) -> String {
+    let plain = |id: &&str| {
+        (1..=64).contains(&id.len())
+            && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+    };
+    let sent = request.headers().get("x-request-id").and_then(|id| id.to_str().ok()).filter(plain);
+    sent.map_or_else(|| Uuid::now_v7().to_string(), ToOwned::to_owned)
+}
+
+fn success(reply: Reply, wanted: Wanted) -> Response<Full<Bytes>> {
+    let (body, media) = match wanted.answer {
+        Some(Form::Json) => match write::to_json(&reply.body) {
+            Ok(json) => (json, media::JSON),
+            Err(error) => return refusal(&problem::of(&error.into()), wanted, ""),
+        },
+        Some(Form::Cbor) | None => (reply.body, media::CBOR),
+    };
+    let mut response = respond(StatusCode::OK, media, body);
+    if reply.replayed {
+        response.headers_mut().insert("idempotency-replayed", HeaderValue::from_static("true"));
+    }
+    response
+}
+
+fn refusal(problem: &Problem, wanted: Wanted, path: &str) -> Response<Full<Bytes>> {
+    let (body, media) = match wanted.problem {
+        Form::Cbor => (problem.to_cbor(), media::PROBLEM_CBOR),
+        Form::Json => (problem.to_json(), media::PROBLEM_JSON),
+    };
+    let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = respond(status, media, body);
+    if let Some(seconds) = problem.retry_after {
+        response.headers_mut().insert(RETRY_AFTER, seconds.into());
+    }
+    if let (StatusCode::METHOD_NOT_ALLOWED, Some((_, method))) = (status, Route::find(path))
+        && let Ok(method) = HeaderValue::from_str(method.as_str())
+    {
+        response.headers_mut().insert(ALLOW, method);
+    }
+    response
+}
+
+fn respond(status: StatusCode, media: &'static str, body: Vec<u8>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(media));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

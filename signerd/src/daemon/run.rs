@@ -1,0 +1,219 @@
+//! The running daemon: workers, ledger, listeners, housekeeping, and the drain at the end.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{OnceCell, watch};
+
+use super::load::Loaded;
+use crate::api::{self, Observation, Readiness};
+use crate::clock::Clock;
+use crate::config::Limits;
+use crate::hsm::{FaultKind, HsmError, HsmEvents, Pool};
+use crate::issue::Issuing;
+use crate::ledger::{Ledger, LedgerError, Settings};
+use crate::metrics::Metrics;
+use crate::server::{self, Bounds, SigningListener};
+use crate::systemd;
+
+/// What ends the daemon with a failure. To blame: the operator, unless it says otherwise.
+#[derive(Debug, Error)]
+pub(super) enum RunError {
+    /// A socket cannot be opened; is another daemon running?
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// The address.
+        address: std::net::SocketAddr,
+        /// The cause.
+        source: io::Error,
+    },
+    /// The ledger cannot be opened.
+    #[error("ledger: {0}")]
+    Ledger(#[from] LedgerError),
+    /// Two metrics of one name: a bug.
+    #[error("metrics: {0}")]
+    Metrics(#[from] prometheus::Error),
+    /// The workers cannot be managed.
+    #[error("workers: {0}")]
+    Pool(#[from] HsmError),
+    /// Our own program cannot be found, so no worker can be started.
+    #[error("own program not found: {0}")]
+    Program(io::Error),
+    /// The runtime cannot be started.
+    #[error("runtime: {0}")]
+    Runtime(io::Error),
+    /// Signals cannot be received.
+    #[error("signals: {0}")]
+    Signals(io::Error),
+}
+
+/// How often are old answers dropped, abandoned intents freed and readiness looked at?
+const HOUSEKEEPING: Duration = Duration::from_secs(600);
+const READINESS: Duration = Duration::from_secs(5);
+/// An intent that nobody repeated for a day belongs to a client that never will; its doses are freed.
+const ABANDONED_SECONDS: i64 = 86_400;
+
+/// Runs until SIGTERM or SIGINT, then drains.
+pub(super) async fn run(loaded: Loaded) -> Result<(), RunError> {
+    let metrics = Arc::new(Metrics::new()?);
+    let (signing, observability) = (loaded.config.signing.listen, loaded.config.observability);
+    let limits = loaded.config.limits;
+    let signing_socket = listen(signing).await?;
+    let observability_socket = listen(observability).await?;
+    let tls = Arc::clone(&loaded.tls);
+    metrics.tls_not_after.set(loaded.tls_not_after);
+    let app = Arc::new(assemble(loaded, Arc::clone(&metrics))?);
+
+    let (stop, stopped) = watch::channel(false);
+    let routes = api::Signing::new(Arc::clone(&app), request_limits(limits));
+    let listener = SigningListener {
+        socket: signing_socket,
+        tls,
+        routes: Arc::new(routes),
+        bounds: bounds(limits),
+        metrics,
+    };
+    let signing_task = tokio::spawn(server::sign(listener, stopped.clone()));
+    let observation = Arc::new(Observation::new(Arc::clone(&app)));
+    let observing = tokio::spawn(server::observe(observability_socket, observation, stopped));
+    tokio::spawn(systemd::feed_watchdog());
+    tokio::spawn(keep_house(Arc::clone(&app)));
+    tokio::spawn(watch_readiness(Arc::clone(&app)));
+
+    systemd::ready(&format!("listening on {signing}"));
+    log::info!(signing:%, observability:%, version = env!("CARGO_PKG_VERSION"); "serving");
+    let name = end_signal().await.map_err(RunError::Signals)?;
+    log::info!(signal = name; "draining");
+    systemd::stopping();
+    let _ = stop.send(true);
+    // A listener that panicked has nothing left to drain.
+    let _ = signing_task.await;
+    let _ = observing.await;
+    app.pool.stop().await;
+    app.ledger.close().await;
+    log::info!("ended");
+    Ok(())
+}
+
+fn assemble(loaded: Loaded, metrics: Arc<Metrics>) -> Result<Issuing, RunError> {
+    let Loaded { config, hsm, policy, access, signers, verifiers, units, .. } = loaded;
+    for (issuer, signer) in &signers {
+        metrics.key_not_after.with_label_values(&[issuer]).set(signer.not_after());
+    }
+    metrics.name_issuers(signers.iter().map(|(issuer, signer)| (issuer.as_str(), signer.alg().name())));
+    let ledger = Ledger::open(Settings { path: config.ledger, retention: config.retention })?;
+    let program = std::env::current_exe().map_err(RunError::Program)?;
+    let events = Arc::new(Counted(Arc::clone(&metrics)));
+    let pool = Pool::start(Arc::new(hsm), config.hsm, program, events)?;
+    Ok(Issuing {
+        policy,
+        verifiers,
+        units,
+        signers,
+        access,
+        ledger,
+        pool,
+        clock: Clock::new(config.synchronised_marker),
+        metrics,
+        ledger_keys: OnceCell::new(),
+    })
+}
+
+async fn listen(address: std::net::SocketAddr) -> Result<TcpListener, RunError> {
+    TcpListener::bind(address).await.map_err(|source| RunError::Listen { address, source })
+}
+
+fn request_limits(limits: Limits) -> api::Limits {
+    api::Limits {
+        body_bytes_max: limits.body_bytes_max,
+        body_wait: Duration::from_secs(limits.body_seconds),
+        batches_max: limits.batches_max,
+    }
+}
+
+fn bounds(limits: Limits) -> Bounds {
+    Bounds {
+        connections_max: limits.connections_max,
+        handshake: Duration::from_secs(limits.handshake_seconds),
+        head: Duration::from_secs(limits.header_seconds),
+        drain: Duration::from_secs(limits.drain_seconds),
+    }
+}
+
+async fn end_signal() -> io::Result<&'static str> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(tokio::select! {
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+    })
+}
+
+async fn keep_house(app: Arc<Issuing>) {
+    let mut pulse = tokio::time::interval(HOUSEKEEPING);
+    loop {
+        pulse.tick().await;
+        let Ok(now) = app.clock.now() else { continue };
+        match app.ledger.purge(now).await {
+            Ok(0) => {}
+            Ok(answers) => log::info!(answers; "expired answers dropped"),
+            Err(error) => log::warn!("expired answers not dropped: {error}"),
+        }
+        match app.ledger.release_idle(now.saturating_sub(ABANDONED_SECONDS)).await {
+            Ok(0) => {}
+            Ok(intents) => log::warn!(intents; "abandoned intents freed"),
+            Err(error) => log::warn!("abandoned intents not freed: {error}"),
+        }
+    }
+}
+
+/// Tells the journal and systemd when readiness changes, once per change.
+async fn watch_readiness(app: Arc<Issuing>) {
+    let mut pulse = tokio::time::interval(READINESS);
+    let mut before = None;
+    loop {
+        pulse.tick().await;
+        let readiness = Readiness::of(&app).await;
+        if before.as_ref() == Some(&readiness) {
+            continue;
+        }
+        let line = readiness.obstacles.join("; ");
+        if readiness.obstacles.is_empty() {
+            log::info!("ready to sign");
+            systemd::status("ready to sign");
+        } else {
+            log::warn!("not ready: {line}");
+            systemd::status(&format!("not ready: {line}"));
+        }
+        before = Some(readiness);
+    }
+}
+
+/// Counts what the pool tells.
+struct Counted(Arc<Metrics>);
+
+impl HsmEvents for Counted {
+    fn workers_live(&self, live: usize) {
+        self.0.workers_up.set(i64::try_from(live).unwrap_or(i64::MAX));
+    }
+
+    fn worker_restarted(&self) {
+        self.0.worker_restarts.inc();
+    }
+
+    fn worker_fault(&self, kind: FaultKind) {
+        self.0.hsm_errors.with_label_values(&[kind.name()]).inc();
+    }
+
+    fn signed(&self, _key: &str, _signatures: usize, took: Duration) {
+        self.0.sign_duration.observe(took.as_secs_f64());
+    }
+
+    fn queue_waited(&self, wait: Duration) {
+        self.0.queue_wait.observe(wait.as_secs_f64());
+    }
+}

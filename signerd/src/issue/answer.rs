@@ -1,0 +1,72 @@
+//! The answers of the spine, encoded.
+
+use super::judge::Judged;
+use super::plan::Plan;
+use super::{Batch, IssueError};
+use crate::hcert::Hcert;
+use crate::wire::cbor::{Bytes, write};
+use crate::wire::response::{
+    BatchResponse, IssuedCertificate, PreviewResponse, PreviewResult, RecordResult,
+};
+
+/// The answer to a signed batch: one result per record, in order.
+pub(super) fn issued(
+    batch: &Batch,
+    judged: &Judged,
+    plan: &Plan,
+    signed: Vec<Hcert>,
+) -> Result<Vec<u8>, IssueError> {
+    let mut certificates = plan.certificates.iter().zip(signed).peekable();
+    let results = judged.records.iter().enumerate().map(|(index, verdict)| match verdict {
+        Ok(approved) => {
+            let mut of_record = Vec::new();
+            while let Some((planned, hcert)) =
+                certificates.next_if(|(planned, _)| planned.place.record == index)
+            {
+                let dose = approved.doses().get(planned.place.approved);
+                of_record.push(IssuedCertificate {
+                    dose: dose.map_or(0, |dose| dose.number),
+                    uvci: planned.uvci.to_string(),
+                    hcert: hcert.into_text(),
+                    expires_at: planned.expires_at,
+                });
+            }
+            RecordResult::issued(of_record)
+        }
+        Err(reasons) => RecordResult::rejected(reasons),
+    });
+    encode(batch, results.collect(), plan.issued_at)
+}
+
+/// The answer to an atomic batch with a rejected record: nothing was signed.
+pub(super) fn withheld(batch: &Batch, judged: &Judged, now: i64) -> Result<Vec<u8>, IssueError> {
+    let results = judged.records.iter().map(|verdict| match verdict {
+        Ok(_) => RecordResult::withheld(),
+        Err(reasons) => RecordResult::rejected(reasons),
+    });
+    encode(batch, results.collect(), now)
+}
+
+/// The answer to a preview.
+pub(super) fn preview(batch: &Batch, judged: &Judged) -> Result<Vec<u8>, IssueError> {
+    let results = judged.records.iter().map(|verdict| match verdict {
+        Ok(approved) => PreviewResult::acceptable(approved.doses().iter().map(|d| d.number).collect()),
+        Err(reasons) => PreviewResult::rejected(reasons),
+    });
+    let results = results.collect();
+    let response = PreviewResponse { issuer: &batch.issuer, results, batch_id: Bytes(&batch.id) };
+    Ok(write::to_vec(&response)?)
+}
+
+fn encode(batch: &Batch, results: Vec<RecordResult>, issued_at: i64) -> Result<Vec<u8>, IssueError> {
+    let kid = batch.signer.kid();
+    let response = BatchResponse {
+        kid: Bytes(kid.as_bytes()),
+        issuer: &batch.issuer,
+        results,
+        batch_id: Bytes(&batch.id),
+        issued_at,
+    };
+    Ok(write::to_vec(&response)?)
+}
+

@@ -1,0 +1,109 @@
+//! The judging of a whole batch: every record decoded, its evidence verified, its verdict given.
+//!
+//! Runs on the processor pool and spreads the records over the cores. The limits of the batch and the
+//! rate of the client come first, because they need no signature to be verified.
+
+use policy::{Approved, DoseKey, Entry, Reason};
+use rayon::prelude::*;
+
+use super::{IssueError, Issuing};
+use crate::access::Client;
+use crate::wire::record::{self, DecodedRecord};
+use crate::wire::request::{self, RecordEntry};
+
+/// The verdicts of a batch, one per record, in order.
+#[derive(Debug)]
+pub(super) struct Judged {
+    pub(super) records: Vec<Result<Approved, Vec<Reason>>>,
+}
+
+/// Whether the batch still has to pay for its doses.
+#[derive(Clone, Copy)]
+pub(super) enum Rate {
+    /// It paid at its first attempt.
+    Paid,
+    /// It pays now.
+    Spend,
+}
+
+impl Judged {
+    pub(super) fn any_rejected(&self) -> bool {
+        self.records.iter().any(Result::is_err)
+    }
+
+    /// The codes of all reasons, for the metrics.
+    pub(super) fn codes(&self) -> impl Iterator<Item = &'static str> {
+        let rejected = self.records.iter().filter_map(|verdict| verdict.as_ref().err());
+        rejected.flatten().map(|reason| reason.code.as_str())
+    }
+}
+
+/// Judges the batch in `body` for `issuer` at the time `now`.
+pub(super) fn judge(
+    app: &Issuing,
+    client: &Client,
+    body: &[u8],
+    (issuer, now, rate): (&str, i64, Rate),
+) -> Result<Judged, IssueError> {
+    let rules = app.policy.issuer(issuer).ok_or(IssueError::IssuerNotAllowed)?;
+    let request = request::decode(body)?;
+    let count = usize::try_from(request.record_count).unwrap_or(usize::MAX);
+    policy::check_batch(rules, &[], count)?;
+    let decoded: Vec<_> =
+        request.records.par_iter().map(|entry| record::decode(entry.record)).collect();
+    policy::check_batch(rules, &dose_keys(&request.records, &decoded), count)?;
+    if let Rate::Spend = rate {
+        app.access.spend(client, weight(&request.records, &decoded))?;
+    }
+    let records = request
+        .records
+        .par_iter()
+        .zip(decoded)
+        .map(|(entry, decoded)| match decoded {
+            Ok(decoded) => {
+                let entry = evidence(app, entry, &decoded, now);
+                policy::judge(&entry, rules, &app.policy, now)
+            }
+            Err(reason) => Err(vec![reason]),
+        })
+        .collect();
+    Ok(Judged { records })
+}
+
+fn evidence<'a>(
+    app: &Issuing,
+    entry: &'a RecordEntry<'a>,
+    decoded: &'a DecodedRecord,
+    now: i64,
+) -> Entry<'a> {
+    Entry {
+        record: &decoded.record,
+        selected: entry.doses.as_deref(),
+        holder_digest: decoded.holder_digest,
+        identity: app.verifiers.check(entry.identity_statement),
+        facility: app.units.check(entry.facility_signature, entry.record, now),
+    }
+}
+
+/// The selected doses of every readable record, with the index of the record.
+fn dose_keys(
+    entries: &[RecordEntry<'_>],
+    decoded: &[Result<DecodedRecord, Reason>],
+) -> Vec<(usize, Vec<DoseKey>)> {
+    let readable = entries.iter().zip(decoded).enumerate();
+    readable
+        .filter_map(|(index, (entry, decoded))| {
+            let record = &decoded.as_ref().ok()?.record;
+            Some((index, policy::dose_keys(record, entry.doses.as_deref())))
+        })
+        .collect()
+}
+
+/// The doses of a batch, as the rate limit weighs them; an unreadable record weighs one.
+fn weight(entries: &[RecordEntry<'_>], decoded: &[Result<DecodedRecord, Reason>]) -> u32 {
+    let doses = entries.iter().zip(decoded).map(|(entry, decoded)| {
+        entry.doses.as_ref().map(Vec::len).or(decoded.as_ref().ok().map(|d| d.record.doses.len()))
+    });
+    let total = doses.map(|doses| doses.unwrap_or(1)).fold(0usize, usize::saturating_add);
+    u32::try_from(total).unwrap_or(u32::MAX)
+}

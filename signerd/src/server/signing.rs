@@ -1,0 +1,119 @@
+//! The signing listener: mutual TLS in front of the signing routes.
+
+use std::sync::Arc;
+
+use hyper_util::server::graceful::GracefulShutdown;
+use prometheus::IntGauge;
+use rustls::ServerConfig;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+
+use super::{Bounds, Stop, accept, connection, stopped};
+use crate::api::{Phase, Signing};
+use crate::metrics::Metrics;
+
+/// What the signing listener needs.
+pub struct SigningListener {
+    /// The bound socket.
+    pub socket: TcpListener,
+    /// TLS with client certificates.
+    pub tls: Arc<ServerConfig>,
+    /// The routes.
+    pub routes: Arc<Signing>,
+    /// The bounds on its peers.
+    pub bounds: Bounds,
+    /// What Prometheus sees.
+    pub metrics: Arc<Metrics>,
+}
+
+/// Serves until `stop`, then drains.
+pub async fn sign(listener: SigningListener, mut stop: Stop) {
+    let SigningListener { socket, tls, routes, bounds, metrics } = listener;
+    let acceptor = TlsAcceptor::from(tls);
+    let places = Arc::new(Semaphore::new(bounds.connections_max));
+    let drain = GracefulShutdown::new();
+    loop {
+        let stream = tokio::select! {
+            biased;
+            () = stopped(&mut stop) => break,
+            // The place is taken before the connection: what cannot be served waits in the backlog.
+            Ok(place) = Arc::clone(&places).acquire_owned() => tokio::select! {
+                () = stopped(&mut stop) => break,
+                stream = accept(&socket) => (place, stream),
+            },
+        };
+        let (place, stream) = stream;
+        let peer = Peer {
+            acceptor: acceptor.clone(),
+            routes: Arc::clone(&routes),
+            bounds,
+            metrics: Arc::clone(&metrics),
+            stop: stop.clone(),
+        };
+        let watcher = drain.watcher();
+        tokio::spawn(async move {
+            peer.serve(stream, watcher).await;
+            drop(place);
+        });
+    }
+    drop(socket);
+    if timeout(bounds.drain, drain.shutdown()).await.is_err() {
+        log::warn!("connections were closed before their requests were done");
+    }
+}
+
+struct Peer {
+    acceptor: TlsAcceptor,
+    routes: Arc<Signing>,
+    bounds: Bounds,
+    metrics: Arc<Metrics>,
+    stop: Stop,
+}
+
+impl Peer {
+    async fn serve(self, stream: TcpStream, watcher: hyper_util::server::graceful::Watcher) {
+        let Self { acceptor, routes, bounds, metrics, stop } = self;
+        // Small answers must not wait for the acknowledgement of the one before.
+        let _ = stream.set_nodelay(true);
+        let handshake = timeout(bounds.handshake, acceptor.accept(stream)).await;
+        let result = match &handshake {
+            Ok(Ok(_)) => "ok",
+            Ok(Err(_)) => "refused",
+            Err(_) => "timeout",
+        };
+        metrics.handshakes.with_label_values(&[result]).inc();
+        let stream = match handshake {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => return log::info!("TLS handshake refused: {error}"),
+            Err(_) => return log::info!("TLS handshake took too long"),
+        };
+        let chain = stream.get_ref().1.peer_certificates();
+        let Some(leaf) = chain.and_then(|chain| chain.first()).map(|leaf| leaf.to_vec()) else {
+            return log::error!("TLS handshake without a client certificate");
+        };
+        let _open = Open::new(&metrics.connections);
+        let answer = |request| {
+            let phase = if *stop.borrow() { Phase::Draining } else { Phase::Serving };
+            routes.answer(&leaf, request, phase)
+        };
+        connection::serve(stream, bounds, watcher, answer).await;
+    }
+}
+
+/// Counts an open connection for as long as it lives.
+struct Open<'a>(&'a IntGauge);
+
+impl<'a> Open<'a> {
+    fn new(gauge: &'a IntGauge) -> Self {
+        gauge.inc();
+        Self(gauge)
+    }
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}

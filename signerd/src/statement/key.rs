@@ -1,0 +1,72 @@
+//! Verification keys of certificates, parsed once.
+
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256, RSA_PSS_2048_8192_SHA256,
+    VerificationAlgorithm,
+};
+use thiserror::Error;
+use x509_cert::Certificate;
+use x509_cert::der::oid::ObjectIdentifier;
+use x509_cert::der::{Decode as _, Encode as _};
+
+/// A certificate whose key cannot verify statements. To blame: the operator. Do not retry.
+#[derive(Debug, Error)]
+pub enum KeyError {
+    /// The bytes are no X.509 certificate.
+    #[error("not an X.509 certificate: {0}")]
+    Certificate(#[from] x509_cert::der::Error),
+    /// The key is neither RSA of 2048 bits or more nor P-256.
+    #[error("key is neither RSA with at least 2048 bits nor P-256")]
+    Unsupported,
+}
+
+/// The signature algorithms that statements may use (RFC 9053, RFC 8230, RFC 8812).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Algorithm {
+    /// ECDSA with P-256 and SHA-256, COSE -7.
+    Es256,
+    /// RSASSA-PSS with SHA-256, COSE -37.
+    Ps256,
+    /// RSASSA-PKCS1-v1_5 with SHA-256, COSE -257.
+    Rs256,
+}
+
+/// A public key, ready to verify under every algorithm that fits it.
+#[derive(Debug)]
+pub(super) enum VerificationKey {
+    P256(ParsedPublicKey),
+    Rsa { pss: ParsedPublicKey, pkcs1: ParsedPublicKey },
+}
+
+/// `rsaEncryption`, RFC 8017 appendix A.1.
+const RSA_ENCRYPTION: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
+
+impl VerificationKey {
+    /// The key of a certificate in DER.
+    pub(super) fn of_certificate(der: &[u8]) -> Result<Self, KeyError> {
+        let certificate = Certificate::from_der(der)?;
+        let info = certificate.tbs_certificate().subject_public_key_info();
+        let spki = info.to_der()?;
+        let parse = |algorithm: &'static dyn VerificationAlgorithm| {
+            ParsedPublicKey::new(algorithm, &spki).map_err(|_| KeyError::Unsupported)
+        };
+        if info.algorithm.oid == RSA_ENCRYPTION {
+            let (pss, pkcs1) = (&RSA_PSS_2048_8192_SHA256, &RSA_PKCS1_2048_8192_SHA256);
+            Ok(Self::Rsa { pss: parse(pss)?, pkcs1: parse(pkcs1)? })
+        } else {
+            Ok(Self::P256(parse(&ECDSA_P256_SHA256_FIXED)?))
+        }
+    }
+
+    /// Whether `signature` over `message` is of this key under `algorithm`. An algorithm that does not
+    /// fit the key verifies nothing.
+    pub(super) fn verifies(&self, algorithm: Algorithm, message: &[u8], signature: &[u8]) -> bool {
+        let key = match (self, algorithm) {
+            (Self::P256(key), Algorithm::Es256) => key,
+            (Self::Rsa { pss, .. }, Algorithm::Ps256) => pss,
+            (Self::Rsa { pkcs1, .. }, Algorithm::Rs256) => pkcs1,
+            (Self::P256(_) | Self::Rsa { .. }, _) => return false,
+        };
+        key.verify_sig(message, signature).is_ok()
+    }
+}
