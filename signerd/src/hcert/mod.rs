@@ -31,3 +31,6 @@ pub use signer::{
 pub use text::{COSE_BYTES_MAX, PREFIX, TEXT_CHARS_MAX, TextError};
 pub use tree::{NESTING_MAX, Tree, TreeError};
 pub use verify::{Invalid, Signers, Verified, verify};
+
+#[cfg(test)]
+mod tests;

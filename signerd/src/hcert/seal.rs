@@ -92,6 +92,12 @@ impl Unsigned {
         self.digest
     }
 
+    /// Gives the Sig_structure itself, for tokens that hash; personal data.
+    #[must_use]
+    pub fn tbs(&self) -> Vec<u8> {
+        self.sign1.tbs_data(&[])
+    }
+
     /// Gives the encoded claims; personal data.
     #[must_use]
     pub fn payload(&self) -> &[u8] {
