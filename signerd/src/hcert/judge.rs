@@ -1,0 +1,178 @@
+//! The strict judge of our own certificates: values before signing, bytes after.
+//!
+//! What verifiers accept is necessary and far from sufficient; other countries' faults (floats,
+//! timestamps where dates belong, names outside `A-Z<`, wrong layouts) passed several of them. So the
+//! values are held against the schema 1.3.0 and the HCERT specification before anything is signed,
+//! and the finished bytes against a layout that is spelled out here byte by byte, without the crates
+//! that wrote it. Foreign certificates are judged by `verify`, more kindly.
+
+use jiff::civil::Date;
+use sha2::{Digest, Sha256};
+
+use super::claims::{Claims, Name, Vaccination};
+use super::signer::{Alg, Kid};
+
+/// How long may a text field be? The schema says 80 characters.
+const FIELD_CHARS_MAX: usize = 80;
+
+/// What may the first year of birth be? The schema's pattern begins with 19.
+const BIRTH_YEAR_MIN: u16 = 1900;
+
+/// A value that no certificate of ours may carry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClaimFault {
+    /// Where the value stands, as a JSON Pointer into the payload or a claim key.
+    pub path: &'static str,
+    /// What is wrong with it; never the value itself.
+    pub what: &'static str,
+}
+
+/// What the finished bytes have to contain.
+pub(super) struct Expected<'a> {
+    pub(super) alg: Alg,
+    pub(super) kid: Kid,
+    pub(super) payload: &'a [u8],
+    pub(super) signature: &'a [u8],
+}
+
+/// Judges values before they are encoded.
+pub(super) fn claims(claims: &Claims) -> Result<(), ClaimFault> {
+    ensure(is_country(&claims.iss), "1", "is not a country of two letters")?;
+    ensure(claims.issued_at > 0, "6", "is not a time after 1970")?;
+    ensure(claims.expires_at > claims.issued_at, "4", "is not after the time of issue")?;
+    name(&claims.dcc.name)?;
+    ensure(is_birth_date(&claims.dcc.date_of_birth), "/dob", "is not a date of birth")?;
+    vaccination(&claims.dcc.vaccination)
+}
+
+fn name(name: &Name) -> Result<(), ClaimFault> {
+    field(&name.family, "/nam/fn")?;
+    standard(&name.family_standard, "/nam/fnt")?;
+    if let Some(given) = &name.given {
+        field(given, "/nam/gn")?;
+    }
+    if let Some(given) = &name.given_standard {
+        standard(given, "/nam/gnt")?;
+    }
+    // A name that vanished in transliteration was a fault of several issuers.
+    let both = name.given.is_some() == name.given_standard.is_some();
+    ensure(both, "/nam/gnt", "does not go with /nam/gn")
+}
+
+fn vaccination(v: &Vaccination) -> Result<(), ClaimFault> {
+    field(&v.ci, "/v/0/ci")?;
+    ensure(v.ci.starts_with("URN:UVCI:01:"), "/v/0/ci", "does not begin with URN:UVCI:01:")?;
+    ensure(v.ci.bytes().all(is_uvci), "/v/0/ci", "has a character outside the UVCI set")?;
+    ensure(is_country(&v.co), "/v/0/co", "is not a country of two letters")?;
+    ensure(v.dn >= 1, "/v/0/dn", "is below 1")?;
+    ensure(v.sd >= 1, "/v/0/sd", "is below 1")?;
+    // Above the series only the booster form n/1 exists.
+    ensure(v.dn <= v.sd || v.sd == 1, "/v/0/dn", "is above the series")?;
+    ensure(is_date(&v.dt), "/v/0/dt", "is not a calendar date")?;
+    field(&v.is, "/v/0/is")?;
+    field(&v.ma, "/v/0/ma")?;
+    field(&v.mp, "/v/0/mp")?;
+    field(&v.tg, "/v/0/tg")?;
+    field(&v.vp, "/v/0/vp")
+}
+
+/// Judges the finished bytes: exactly tag 18, four members, the two headers, payload, signature.
+pub(super) fn envelope(cose: &[u8], expected: &Expected<'_>) -> Result<(), &'static str> {
+    let rest = cose.strip_prefix(&[0xd2, 0x84]).ok_or("not tag 18 and an array of four")?;
+    let rest = strip(rest, &byte_string(&protected(expected.alg, expected.kid)))
+        .ok_or("protected header differs")?;
+    let rest = rest.strip_prefix(&[0xa0]).ok_or("unprotected header is not empty")?;
+    let rest = strip(rest, &byte_string(expected.payload)).ok_or("payload differs")?;
+    let rest = strip(rest, &byte_string(expected.signature)).ok_or("signature differs")?;
+    if rest.is_empty() { Ok(()) } else { Err("bytes follow the signature") }
+}
+
+/// Computes what a verifier hashes: the Sig_structure (RFC 9052 §4.4), spelled out.
+pub(super) fn digest(expected: &Expected<'_>) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    hash.update([0x84, 0x6a]);
+    hash.update(b"Signature1");
+    hash.update(byte_string(&protected(expected.alg, expected.kid)));
+    hash.update([0x40]);
+    hash.update(byte_string(expected.payload));
+    hash.finalize().into()
+}
+
+/// Spells out the protected header `{1: alg, 4: kid}`.
+pub(super) fn protected(alg: Alg, kid: Kid) -> Vec<u8> {
+    let mut bytes = vec![0xa2, 0x01];
+    match alg {
+        Alg::Es256 => bytes.push(0x26),
+        Alg::Ps256 => bytes.extend_from_slice(&[0x38, 0x24]),
+    }
+    bytes.extend_from_slice(&[0x04, 0x48]);
+    bytes.extend_from_slice(kid.as_bytes());
+    bytes
+}
+
+/// Spells out a byte string with the shortest head (RFC 8949 §4.2.1); a certificate's are below 64 KiB.
+fn byte_string(content: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(content.len() + 3);
+    match (u8::try_from(content.len()), u16::try_from(content.len())) {
+        (Ok(length @ 0..=23), _) => bytes.push(0x40 | length),
+        (Ok(length), _) => bytes.extend_from_slice(&[0x58, length]),
+        (_, Ok(length)) => {
+            bytes.push(0x59);
+            bytes.extend_from_slice(&length.to_be_bytes());
+        }
+        // Longer ones are not ours: the head matches nothing.
+        _ => return Vec::new(),
+    }
+    bytes.extend_from_slice(content);
+    bytes
+}
+
+fn strip<'a>(bytes: &'a [u8], prefix: &[u8]) -> Option<&'a [u8]> {
+    if prefix.is_empty() { None } else { bytes.strip_prefix(prefix) }
+}
+
+fn ensure(holds: bool, path: &'static str, what: &'static str) -> Result<(), ClaimFault> {
+    if holds { Ok(()) } else { Err(ClaimFault { path, what }) }
+}
+
+fn field(value: &str, path: &'static str) -> Result<(), ClaimFault> {
+    ensure(!value.trim().is_empty(), path, "is empty")?;
+    ensure(value.trim() == value, path, "begins or ends with a space")?;
+    ensure(value.chars().count() <= FIELD_CHARS_MAX, path, "has more than 80 characters")?;
+    ensure(!value.chars().any(char::is_control), path, "has a control character")
+}
+
+fn standard(value: &str, path: &'static str) -> Result<(), ClaimFault> {
+    ensure(value.bytes().any(|b| b.is_ascii_uppercase()), path, "has no letter")?;
+    ensure(value.len() <= FIELD_CHARS_MAX, path, "has more than 80 characters")?;
+    let set = value.bytes().all(|b| b.is_ascii_uppercase() || b == b'<');
+    ensure(set, path, "has a character outside A-Z and <")
+}
+
+fn is_country(value: &str) -> bool {
+    value.len() == 2 && value.bytes().all(|b| b.is_ascii_uppercase())
+}
+
+const fn is_uvci(byte: u8) -> bool {
+    byte.is_ascii_uppercase() || byte.is_ascii_digit() || matches!(byte, b':' | b'/' | b'#')
+}
+
+/// Tells whether a text is a real calendar date in the one form `YYYY-MM-DD`.
+pub(super) fn is_date(value: &str) -> bool {
+    let shape = value.len() == 10
+        && value.bytes().enumerate().all(|(i, b)| match i {
+            4 | 7 => b == b'-',
+            _ => b.is_ascii_digit(),
+        });
+    shape && value.parse::<Date>().is_ok()
+}
+
+fn is_birth_date(value: &str) -> bool {
+    let full = match value.len() {
+        4 => format!("{value}-01-01"),
+        7 => format!("{value}-01"),
+        _ => value.to_owned(),
+    };
+    let year = full.get(..4).and_then(|year| year.parse::<u16>().ok()).unwrap_or_default();
+    is_date(&full) && (BIRTH_YEAR_MIN..BIRTH_YEAR_MIN + 200).contains(&year)
+}

@@ -1,0 +1,196 @@
+//! The text form of a health certificate: `HC1:` + Base45 (RFC 9285) + zlib (RFC 1950).
+//!
+//! In goes the `COSE_Sign1` encoding, out comes the text that a QR symbol carries, and back. Writing
+//! always gives level 9 with the header `78 da`, one pinned back-end, one compressor per thread.
+//! Reading is bounded in input and output and refuses everything that is not exactly one zlib stream
+//! in exactly one Base45 spelling. It promises nothing about the bytes inside: that is `read`'s part.
+
+use std::cell::RefCell;
+
+use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
+use thiserror::Error;
+
+/// The prefix that names context and version: health certificate, version 1.
+pub const PREFIX: &str = "HC1:";
+
+/// How long may a text be? A QR symbol of the largest size holds 4,296 alphanumeric characters, so
+/// nothing longer was ever scanned from one; twice that leaves room for texts that came by file.
+pub const TEXT_CHARS_MAX: usize = 8_592;
+
+/// How many bytes may come out of the decompressor? Real certificates have 300 to 1,000; the limit
+/// keeps a crafted text from unfolding into gigabytes.
+pub const COSE_BYTES_MAX: usize = 65_536;
+
+/// Room a fresh compressor output gets beyond its input: zlib adds 6 bytes, and 5 per stored block.
+const DEFLATE_MARGIN_BYTES: usize = 64;
+
+/// Why a text is not one HC1 text.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum TextError {
+    /// The characters after the prefix are not Base45, or are a second spelling of the same bytes; a
+    /// damaged text, retrying does not help.
+    #[error("text is not base45 (rfc 9285): {0}")]
+    Base45(&'static str),
+    /// The compressor did not finish; a bug in this program, retrying does not help.
+    #[error("certificate could not be compressed")]
+    Compression,
+    /// The decoded bytes are not a zlib stream, or are a cut one; a damaged text, retrying does not help.
+    #[error("base45 content is not a whole zlib stream (rfc 1950)")]
+    NotZlib,
+    /// The text does not begin with `HC1:`; another kind of text, retrying does not help.
+    #[error("text does not begin with \"HC1:\"")]
+    Prefix,
+    /// The text is longer than any QR symbol; retrying does not help.
+    #[error("text has {chars} characters, more than {TEXT_CHARS_MAX}")]
+    TooLong {
+        /// Characters that came.
+        chars: usize,
+    },
+    /// The zlib stream unfolds into more than the limit; a crafted text, retrying does not help.
+    #[error("zlib stream unfolds into more than {COSE_BYTES_MAX} bytes")]
+    TooLarge,
+    /// Something follows the zlib stream; a damaged or crafted text, retrying does not help.
+    #[error("zlib stream is followed by {bytes} more bytes")]
+    TrailingBytes {
+        /// Bytes behind the stream's end.
+        bytes: usize,
+    },
+}
+
+/// Gives the HC1 text of a `COSE_Sign1` encoding.
+///
+/// # Errors
+/// [`TextError::Compression`] if the compressor misbehaves.
+pub(super) fn encode(cose: &[u8]) -> Result<String, TextError> {
+    let compressed = deflate(cose)?;
+    let mut text = String::with_capacity(PREFIX.len() + compressed.len().div_ceil(2) * 3);
+    text.push_str(PREFIX);
+    text.push_str(&base45::encode(&compressed));
+    Ok(text)
+}
+
+/// Gives the bytes (in practice a `COSE_Sign1` encoding) that an HC1 text carries.
+///
+/// # Errors
+/// A [`TextError`] that names the first layer that does not hold.
+pub(super) fn decode(text: &str) -> Result<Vec<u8>, TextError> {
+    if text.len() > TEXT_CHARS_MAX {
+        return Err(TextError::TooLong { chars: text.chars().count() });
+    }
+    let body = text.strip_prefix(PREFIX).ok_or(TextError::Prefix)?;
+    let compressed =
+        base45::decode(body).map_err(|_| TextError::Base45("wrong character, or cut"))?;
+    // The crate's decoder lets a last pair above 255 wrap around; only the one spelling that the
+    // encoder gives is taken.
+    if base45::encode(&compressed) != body {
+        return Err(TextError::Base45("a group of characters is out of range"));
+    }
+    inflate(&compressed)
+}
+
+thread_local! {
+    // A fresh compressor costs ten times what a certificate costs to compress; state is reset
+    // between certificates, so nothing of one holder reaches the next.
+    static COMPRESS: RefCell<Compress> = RefCell::new(Compress::new(Compression::best(), true));
+    static DECOMPRESS: RefCell<Decompress> = RefCell::new(Decompress::new(true));
+}
+
+fn deflate(plain: &[u8]) -> Result<Vec<u8>, TextError> {
+    COMPRESS.with_borrow_mut(|compress| {
+        compress.reset();
+        let mut out = Vec::with_capacity(plain.len() + plain.len() / 8 + DEFLATE_MARGIN_BYTES);
+        match compress.compress_vec(plain, &mut out, FlushCompress::Finish) {
+            Ok(Status::StreamEnd) => Ok(out),
+            Ok(Status::Ok | Status::BufError) | Err(_) => Err(TextError::Compression),
+        }
+    })
+}
+
+fn inflate(compressed: &[u8]) -> Result<Vec<u8>, TextError> {
+    DECOMPRESS.with_borrow_mut(|decompress| {
+        decompress.reset(true);
+        // Grown step by step: real certificates fit the first step, the limit is for crafted ones.
+        let mut out = Vec::with_capacity(2_048);
+        loop {
+            let consumed = usize::try_from(decompress.total_in()).unwrap_or(usize::MAX);
+            let rest = compressed.get(consumed..).unwrap_or_default();
+            let before = out.len();
+            let status = decompress.decompress_vec(rest, &mut out, FlushDecompress::None);
+            match status.map_err(|_| TextError::NotZlib)? {
+                Status::StreamEnd => break,
+                _ if out.len() > COSE_BYTES_MAX => return Err(TextError::TooLarge),
+                _ if out.len() == out.capacity() => out.reserve(out.len()),
+                _ if out.len() == before => return Err(TextError::NotZlib),
+                Status::Ok | Status::BufError => {}
+            }
+        }
+        if out.len() > COSE_BYTES_MAX {
+            return Err(TextError::TooLarge);
+        }
+        let consumed = usize::try_from(decompress.total_in()).unwrap_or(usize::MAX);
+        match compressed.len().saturating_sub(consumed) {
+            0 => Ok(out),
+            bytes => Err(TextError::TrailingBytes { bytes }),
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn encoding_then_decoding_gives_the_same_bytes() {
+        // Whatever goes in comes out again, also when the thread's compressor was used before.
+        for length in [0_usize, 1, 2, 3, 255, 600, 5_000] {
+            let bytes: Vec<u8> = (0..length).map(|i| (i * 31 % 251) as u8).collect();
+            let text = encode(&bytes).unwrap();
+            assert_eq!(text, encode(&bytes).unwrap());
+            assert_eq!(decode(&text).unwrap(), bytes);
+        }
+    }
+
+    #[test]
+    fn stream_has_the_header_of_level_nine() {
+        // The zlib header is 78 da, as in the real sample of Viet Nam.
+        let text = encode(b"abc").unwrap();
+        assert_eq!(base45::decode(&text[PREFIX.len()..]).unwrap()[..2], [0x78, 0xda]);
+    }
+
+    #[test]
+    fn second_spelling_of_a_pair_is_refused() {
+        // A last pair above 255 is no Base45, though the crate's decoder takes it.
+        let compressed = deflate(b"odd").unwrap();
+        assert_eq!(compressed.len() % 2, 1);
+        let mut body = base45::encode(&compressed);
+        body.truncate(body.len() - 2);
+        body.push_str("::");
+        assert!(base45::decode(&body).is_ok());
+        assert!(matches!(decode(&format!("HC1:{body}")), Err(TextError::Base45(_))));
+    }
+
+    #[test]
+    fn bomb_and_leftovers_are_refused() {
+        // A stream that unfolds beyond the limit is refused, and so is anything behind a stream.
+        let bomb = encode(&vec![0; COSE_BYTES_MAX + 1]).unwrap();
+        assert_eq!(decode(&bomb), Err(TextError::TooLarge));
+        let whole = encode(&vec![0; COSE_BYTES_MAX]).unwrap();
+        assert_eq!(decode(&whole).unwrap().len(), COSE_BYTES_MAX);
+        let mut long = deflate(b"certificate").unwrap();
+        long.extend_from_slice(&[0, 0]);
+        let text = format!("HC1:{}", base45::encode(&long));
+        assert_eq!(decode(&text), Err(TextError::TrailingBytes { bytes: 2 }));
+        let cut = format!("HC1:{}", base45::encode(&deflate(b"certificate").unwrap()[..10]));
+        assert_eq!(decode(&cut), Err(TextError::NotZlib));
+    }
+
+    #[test]
+    fn other_texts_are_refused_by_name() {
+        // A wrong prefix, a wrong character and an endless text are told apart.
+        assert_eq!(decode("HC2:6BF"), Err(TextError::Prefix));
+        assert_eq!(decode(""), Err(TextError::Prefix));
+        assert!(matches!(decode("HC1:a"), Err(TextError::Base45(_))));
+        let long = format!("HC1:{}", "0".repeat(TEXT_CHARS_MAX));
+        assert_eq!(decode(&long), Err(TextError::TooLong { chars: TEXT_CHARS_MAX + 4 }));
+    }
+}
