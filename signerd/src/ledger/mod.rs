@@ -1,1 +1,310 @@
-//! To come.
+//! The ledger: what was asked, what will be signed, what was answered; durable before it counts.
+//!
+//! In go batches by identifier and keyed digest, intents and sealed answers; out come the decisions
+//! that make a batch identifier an idempotency key. One durable commit stands before the HSM is
+//! touched (`intend`), one before the answer leaves (`finish`).
+//!
+//! It promises: an answered batch is answered the same way for as long as answers are kept; a dose
+//! is in at most one open intent or answered batch; only the current attempt at a batch can finish;
+//! all of it also after the process or the machine died at any instant; and if something cannot be
+//! written, an error. It keeps no personal data: digests, pseudonyms, identifiers, times, codes,
+//! and answers under a key that only the repeated request yields.
+//!
+//! It does not judge, sign, read a clock or know what an answer means. `rules` holds the states,
+//! `store` what an engine must do, `sqlite` the engine, `writer` the one thread and group commit,
+//! `claim` who works on what in this process, `keys` everything keyed.
+
+mod batch;
+mod claim;
+mod error;
+mod keys;
+mod rules;
+mod sqlite;
+mod store;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use batch::{
+    BatchRef, CERTIFICATES_MAX, DoseConflict, Finished, IntendedCertificate, Intent,
+    REJECTIONS_MAX, Reissue, Rejection, StoredCertificate, StoredIntent,
+};
+pub use claim::{Attempt, Ticket};
+pub use error::{Blame, Cause, LedgerError, Retry};
+pub use keys::{LedgerKeys, SealError};
+
+use claim::Claims;
+use rules::{Found, Intending};
+use sqlite::SqliteStore;
+use writer::{Urgency, Writer};
+
+/// Where the ledger is and how long it keeps answers.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The file; its folder must exist. Beside it the engine keeps `-wal`, `-shm` and `.lock`.
+    pub path: PathBuf,
+    /// How long a sealed answer is kept; a later repeat of its request finds it expired.
+    pub retention: Duration,
+}
+
+/// The handle that every task has a copy of.
+#[derive(Clone, Debug)]
+pub struct Ledger {
+    writer: Writer,
+    claims: Claims,
+    retention_seconds: i64,
+}
+
+/// What a request finds when it begins.
+#[derive(Debug)]
+pub enum Begin {
+    /// Nobody has used the batch id: judge, then `intend`.
+    Fresh(Ticket),
+    /// An earlier attempt ended without an answer: `resume` it, or `discard` it and judge anew.
+    Resume(Ticket, StoredIntent),
+    /// The request was answered; these bytes open with it.
+    Replay {
+        /// The answer as `LedgerKeys::seal` made it.
+        sealed: Vec<u8>,
+    },
+    /// Another request has used the batch id.
+    Conflict,
+    /// The batch id is being worked on right now.
+    InProgress,
+    /// The request was answered, and the answer is no longer kept.
+    Expired,
+}
+
+/// What became of an intent.
+#[derive(Debug)]
+pub enum Intended {
+    /// It is durable: sign.
+    Open(Attempt),
+    /// Nothing was stored: these certificates (by index) cannot be issued now.
+    Conflicts(Ticket, Vec<(usize, DoseConflict)>),
+}
+
+impl Ledger {
+    /// Opens or makes the file, takes its lock and starts the writer thread.
+    ///
+    /// # Errors
+    /// [`LedgerError::CannotOpen`], [`LedgerError::InUse`], [`LedgerError::Corrupt`],
+    /// [`LedgerError::SchemaTooNew`] or [`LedgerError::Unavailable`], each by its own cause.
+    pub fn open(settings: Settings) -> Result<Self, LedgerError> {
+        let Settings { path, retention } = settings;
+        let store = SqliteStore::open(&path)?;
+        let writer = Writer::start(Box::new(store))
+            .map_err(|source| LedgerError::CannotOpen { path, source: Arc::new(source) })?;
+        let retention_seconds = i64::try_from(retention.as_secs()).unwrap_or(i64::MAX);
+        Ok(Self { writer, claims: Claims::default(), retention_seconds })
+    }
+
+    /// Claims a batch for this task, or says what stands in the way.
+    ///
+    /// # Errors
+    /// [`LedgerError::Overloaded`], [`LedgerError::Unavailable`] and the errors of a damaged store.
+    pub async fn begin(
+        &self,
+        batch: BatchRef,
+        digest: [u8; 32],
+        now: i64,
+    ) -> Result<Begin, LedgerError> {
+        batch.check()?;
+        let claim = match self.claims.take(batch.clone(), digest) {
+            Ok(claim) => claim,
+            Err(at_work) if at_work == digest => return Ok(Begin::InProgress),
+            Err(_) => return self.meet_other_request(batch, digest, now).await,
+        };
+        let expired_until = self.expired_until(now);
+        let held = Arc::clone(&claim);
+        let found = self
+            .writer
+            .run(Urgency::Admission, move |store| {
+                rules::find(store, &held.batch, &held.digest, expired_until)
+            })
+            .await?;
+        let ticket = Ticket { claim };
+        Ok(match found {
+            Found::Nothing => Begin::Fresh(ticket),
+            Found::Open(intent) => Begin::Resume(ticket, intent),
+            Found::Answered { sealed } => Begin::Replay { sealed },
+            Found::Expired => Begin::Expired,
+            Found::OtherRequest => Begin::Conflict,
+        })
+    }
+
+    /// Makes an intent durable, in one commit, before the HSM is touched.
+    ///
+    /// A ticket whose intent is open already continues with the next attempt if this is the same
+    /// intent.
+    ///
+    /// # Errors
+    /// [`LedgerError::IntentDiffers`] if another intent of the batch is open,
+    /// [`LedgerError::Malformed`] for values that may not be stored, [`LedgerError::Overloaded`]
+    /// and [`LedgerError::Unavailable`]; the ticket is given back to nobody then, and nothing counts.
+    pub async fn intend(&self, ticket: Ticket, intent: Intent) -> Result<Intended, LedgerError> {
+        intent.check()?;
+        let held = Arc::clone(&ticket.claim);
+        let intending = self
+            .writer
+            .run(Urgency::Admission, move |store| {
+                rules::intend(store, &held.batch, &held.digest, &intent)
+            })
+            .await?;
+        Ok(match intending {
+            Intending::Open(key) => Intended::Open(Attempt { ticket, key }),
+            Intending::Conflicts(conflicts) => Intended::Conflicts(ticket, conflicts),
+        })
+    }
+
+    /// Continues the open intent of a ticket as it is stored, as the next attempt.
+    ///
+    /// # Errors
+    /// [`LedgerError::AttemptSuperseded`] if no intent is open, [`LedgerError::Overloaded`] and
+    /// [`LedgerError::Unavailable`].
+    pub async fn resume(&self, ticket: Ticket) -> Result<Attempt, LedgerError> {
+        let held = Arc::clone(&ticket.claim);
+        let key = self
+            .writer
+            .run(Urgency::Admission, move |store| rules::resume(store, &held.batch, &held.digest))
+            .await?;
+        Ok(Attempt { ticket, key })
+    }
+
+    /// Frees the open intent of a ticket, so that the batch is judged anew.
+    ///
+    /// # Errors
+    /// [`LedgerError::AttemptSuperseded`] if the batch was answered meanwhile,
+    /// [`LedgerError::Overloaded`] and [`LedgerError::Unavailable`].
+    pub async fn discard(&self, ticket: Ticket) -> Result<Ticket, LedgerError> {
+        let held = Arc::clone(&ticket.claim);
+        self.writer
+            .run(Urgency::Admission, move |store| rules::discard(store, &held.batch, &held.digest))
+            .await?;
+        Ok(ticket)
+    }
+
+    /// Makes the answer durable, in one commit, before it leaves.
+    ///
+    /// # Errors
+    /// [`LedgerError::AttemptSuperseded`] if this is no longer the current attempt: its result must
+    /// be thrown away. [`LedgerError::Unavailable`]: the answer must not leave, the intent is open.
+    pub async fn finish(&self, attempt: Attempt, finished: Finished) -> Result<(), LedgerError> {
+        let Attempt { ticket, key } = attempt;
+        let held = Arc::clone(&ticket.claim);
+        self.writer
+            .run(Urgency::Conclusion, move |store| {
+                let _until_settled = &held;
+                rules::finish(store, key, &finished)
+            })
+            .await
+    }
+
+    /// Frees the doses and the id of a batch that will not be answered; late results are void.
+    ///
+    /// # Errors
+    /// [`LedgerError::AttemptSuperseded`] if this is no longer the current attempt,
+    /// [`LedgerError::Unavailable`]: the intent is still open, and the next repeat resumes it.
+    pub async fn release(&self, attempt: Attempt) -> Result<(), LedgerError> {
+        let Attempt { ticket, key } = attempt;
+        let held = Arc::clone(&ticket.claim);
+        self.writer
+            .run(Urgency::Conclusion, move |store| {
+                let _until_settled = &held;
+                rules::release(store, key)
+            })
+            .await
+    }
+
+    /// Asks for each dose who else has it; stores nothing.
+    ///
+    /// # Errors
+    /// [`LedgerError::Overloaded`], [`LedgerError::Unavailable`] and the errors of a damaged store.
+    pub async fn conflicts(
+        &self,
+        pseudonyms: Vec<[u8; 32]>,
+        except: Option<BatchRef>,
+    ) -> Result<Vec<Option<DoseConflict>>, LedgerError> {
+        self.writer
+            .run(Urgency::Admission, move |store| {
+                rules::conflicts(store, &pseudonyms, except.as_ref())
+            })
+            .await
+    }
+
+    /// Proves by a durable write, and by a look at the free space, that a batch could be stored.
+    ///
+    /// # Errors
+    /// [`LedgerError::Unavailable`] or [`LedgerError::Overloaded`]: the appliance is not ready.
+    pub async fn probe(&self) -> Result<(), LedgerError> {
+        self.writer.run(Urgency::Admission, |store| store.beat()).await
+    }
+
+    /// Drops the sealed answers past their retention and gives their number.
+    ///
+    /// It works in slices, so that requests get their turn in between.
+    ///
+    /// # Errors
+    /// [`LedgerError::Overloaded`] or [`LedgerError::Unavailable`]; what was dropped stays dropped.
+    pub async fn purge(&self, now: i64) -> Result<u64, LedgerError> {
+        let expired_until = self.expired_until(now);
+        let mut purged: u64 = 0;
+        loop {
+            let slice = self
+                .writer
+                .run(Urgency::Admission, move |store| store.remove_answers(expired_until))
+                .await?;
+            purged = purged.saturating_add(slice);
+            if slice == 0 {
+                return Ok(purged);
+            }
+        }
+    }
+
+    /// Frees the intents from before a time that nobody works on, and gives their number.
+    ///
+    /// A client that died with its batch never repeats it; without this its doses would stay
+    /// "in progress" for ever. The time is the caller's to choose: later than any client repeats.
+    ///
+    /// # Errors
+    /// [`LedgerError::Overloaded`] or [`LedgerError::Unavailable`]; nothing was freed then.
+    pub async fn release_idle(&self, issued_before: i64) -> Result<u64, LedgerError> {
+        let claims = self.claims.clone();
+        self.writer
+            .run(Urgency::Admission, move |store| {
+                rules::release_idle(store, issued_before, &|batch| claims.holds(batch))
+            })
+            .await
+    }
+
+    /// Writes what waits, closes the file and frees its lock; later calls get `Closed`.
+    pub async fn close(&self) {
+        self.writer.close().await;
+    }
+
+    /// Answers a request whose batch id another request is being worked on under.
+    async fn meet_other_request(
+        &self,
+        batch: BatchRef,
+        digest: [u8; 32],
+        now: i64,
+    ) -> Result<Begin, LedgerError> {
+        let expired_until = self.expired_until(now);
+        let found = self
+            .writer
+            .run(Urgency::Admission, move |store| {
+                rules::find(store, &batch, &digest, expired_until)
+            })
+            .await?;
+        // Before its intent is stored the other request may still leave the id free.
+        Ok(if matches!(found, Found::OtherRequest) { Begin::Conflict } else { Begin::InProgress })
+    }
+
+    fn expired_until(&self, now: i64) -> i64 {
+        now.saturating_sub(self.retention_seconds)
+    }
+}

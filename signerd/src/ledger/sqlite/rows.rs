@@ -1,0 +1,282 @@
+//! The statements of the SQLite ledger: each call of [`Store`] as rows read and written.
+//!
+//! All statements are compiled once per connection. Numbers that a column cannot give back in their
+//! type mean that the file was changed from outside: [`LedgerError::Corrupt`].
+
+use rusqlite::types::FromSql;
+use rusqlite::{OptionalExtension, Params, Row, params};
+
+use super::super::batch::{DoseConflict, Intent, Rejection, StoredCertificate};
+use super::super::claim::AttemptKey;
+use super::super::store::{Answered, BatchRow, OpenAttempt, Store};
+use super::super::{BatchRef, LedgerError};
+use super::failure::refused;
+use super::{SqliteStore, connect};
+
+/// Answers that one call removes: together with the byte limit it bounds how long others wait.
+const PURGE_ROWS_MAX: i64 = 512;
+
+/// Bytes of answers that one call removes, some more for the last one; each freed page is
+/// overwritten, so that this much goes through the journal.
+const PURGE_BYTES_MAX: i64 = 8 << 20;
+
+impl Store for SqliteStore {
+    fn open_group(&mut self) -> Result<(), LedgerError> {
+        self.file.check_in_place()?;
+        if self.connection.is_none() {
+            self.connection = Some(connect(self.file.path())?);
+        }
+        self.execute("BEGIN IMMEDIATE", []).map(drop)
+    }
+
+    fn commit_group(&mut self) -> Result<(), LedgerError> {
+        self.execute("COMMIT", []).map(drop)
+    }
+
+    fn abandon_group(&mut self) {
+        // Closing rolls back, and the next group finds out by itself whether the disk is back.
+        self.connection = None;
+    }
+
+    fn open_command(&mut self) -> Result<(), LedgerError> {
+        self.execute("SAVEPOINT command", []).map(drop)
+    }
+
+    fn keep_command(&mut self) -> Result<(), LedgerError> {
+        self.execute("RELEASE command", []).map(drop)
+    }
+
+    fn undo_command(&mut self) -> Result<(), LedgerError> {
+        self.execute("ROLLBACK TO command", [])?;
+        self.keep_command()
+    }
+
+    fn batch(&mut self, batch: &BatchRef) -> Result<Option<BatchRow>, LedgerError> {
+        self.find(
+            "SELECT id, digest, attempt, issuer, kid, issued_at, answered_at
+             FROM batch WHERE client = ?1 AND batch_id = ?2",
+            params![batch.client, batch.id],
+            |row| {
+                Ok(BatchRow {
+                    row: row.get(0)?,
+                    digest: row.get(1)?,
+                    attempt: row.get(2)?,
+                    issuer: row.get(3)?,
+                    kid: row.get(4)?,
+                    issued_at: row.get(5)?,
+                    answered_at: row.get(6)?,
+                })
+            },
+        )
+    }
+
+    fn open_attempt(&mut self, row: i64) -> Result<Option<OpenAttempt>, LedgerError> {
+        self.find(
+            "SELECT attempt, certificates FROM batch WHERE id = ?1 AND answered_at IS NULL",
+            [row],
+            |row| Ok(OpenAttempt { number: row.get(0)?, certificates: row.get(1)? }),
+        )
+    }
+
+    fn certificates(&mut self, row: i64) -> Result<Vec<StoredCertificate>, LedgerError> {
+        self.list(
+            "SELECT record, dose, uvci, expires_at FROM certificate
+             WHERE batch = ?1 ORDER BY position",
+            [row],
+            |row| {
+                Ok(StoredCertificate {
+                    record: row.get(0)?,
+                    dose: row.get(1)?,
+                    uvci: row.get(2)?,
+                    expires_at: row.get(3)?,
+                })
+            },
+        )
+    }
+
+    fn rejections(&mut self, row: i64) -> Result<Vec<Rejection>, LedgerError> {
+        self.list(
+            "SELECT record, codes FROM rejection WHERE batch = ?1 ORDER BY record",
+            [row],
+            |row| {
+                let codes: String = row.get(1)?;
+                let codes = codes.split(' ').map(str::to_owned).collect();
+                Ok(Rejection { record: row.get(0)?, codes })
+            },
+        )
+    }
+
+    fn answer(&mut self, row: i64) -> Result<Option<Vec<u8>>, LedgerError> {
+        self.find("SELECT sealed FROM answer WHERE batch = ?1", [row], first)
+    }
+
+    fn conflict(
+        &mut self,
+        pseudonym: &[u8; 32],
+        except: Option<i64>,
+    ) -> Result<Option<DoseConflict>, LedgerError> {
+        let answered: Option<Option<bool>> = self.find(
+            "SELECT max(batch.answered_at IS NOT NULL) FROM certificate
+             JOIN batch ON batch.id = certificate.batch
+             WHERE certificate.pseudonym = ?1 AND certificate.batch IS NOT ?2",
+            params![kept_half(pseudonym), except],
+            first,
+        )?;
+        Ok(answered.flatten().map(|answered| {
+            if answered { DoseConflict::AlreadyCertified } else { DoseConflict::InProgress }
+        }))
+    }
+
+    fn open_batches(&mut self, issued_before: i64) -> Result<Vec<(i64, BatchRef)>, LedgerError> {
+        self.list(
+            "SELECT id, client, batch_id FROM batch
+             WHERE answered_at IS NULL AND issued_at < ?1 ORDER BY issued_at",
+            [issued_before],
+            |row| Ok((row.get(0)?, BatchRef { client: row.get(1)?, id: row.get(2)? })),
+        )
+    }
+
+    fn insert_intent(
+        &mut self,
+        batch: &BatchRef,
+        digest: &[u8; 32],
+        intent: &Intent,
+    ) -> Result<i64, LedgerError> {
+        self.execute(
+            "INSERT INTO batch
+             (client, batch_id, digest, attempt, issuer, kid, issued_at, certificates)
+             VALUES (?1, ?2, ?3, 1, ?4, ?5, ?6, ?7)",
+            params![
+                batch.client,
+                batch.id,
+                digest,
+                intent.issuer,
+                intent.kid,
+                intent.issued_at,
+                i64::try_from(intent.certificates.len()).unwrap_or(i64::MAX),
+            ],
+        )?;
+        let row = self.connection()?.last_insert_rowid();
+        self.insert_certificates(row, intent)?;
+        for rejection in &intent.rejections {
+            self.execute(
+                "INSERT INTO rejection (batch, record, codes) VALUES (?1, ?2, ?3)",
+                params![row, rejection.record, rejection.codes.join(" ")],
+            )?;
+        }
+        Ok(row)
+    }
+
+    fn set_attempt(&mut self, attempt: AttemptKey) -> Result<(), LedgerError> {
+        self.execute(
+            "UPDATE batch SET attempt = ?2 WHERE id = ?1",
+            params![attempt.row, attempt.number],
+        )
+        .map(drop)
+    }
+
+    fn insert_answer(&mut self, row: i64, answered: &Answered<'_>) -> Result<(), LedgerError> {
+        self.execute("UPDATE batch SET answered_at = ?2 WHERE id = ?1", params![row, answered.at])?;
+        self.execute(
+            "INSERT INTO answer (batch, answered_at, sealed) VALUES (?1, ?2, ?3)",
+            params![row, answered.at, answered.sealed],
+        )?;
+        let connection = self.connection()?;
+        let mut insert = connection
+            .prepare_cached(
+                "INSERT INTO signature (batch, position, cose_sha256) VALUES (?1, ?2, ?3)",
+            )
+            .map_err(refused)?;
+        for (position, cose_sha256) in (0_i64..).zip(answered.cose_sha256) {
+            insert.execute(params![row, position, cose_sha256]).map_err(refused)?;
+        }
+        Ok(())
+    }
+
+    fn remove_batch(&mut self, row: i64) -> Result<(), LedgerError> {
+        self.execute("DELETE FROM certificate WHERE batch = ?1", [row])?;
+        self.execute("DELETE FROM rejection WHERE batch = ?1", [row])?;
+        self.execute("DELETE FROM batch WHERE id = ?1 AND answered_at IS NULL", [row]).map(drop)
+    }
+
+    fn remove_answers(&mut self, answered_until: i64) -> Result<u64, LedgerError> {
+        let old: Vec<(i64, i64)> = self.list(
+            "SELECT batch, length(sealed) FROM answer
+             WHERE answered_at <= ?1 ORDER BY answered_at LIMIT ?2",
+            [answered_until, PURGE_ROWS_MAX],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )?;
+        let (mut removed, mut bytes) = (0_u64, 0_i64);
+        for (row, length) in old {
+            if bytes >= PURGE_BYTES_MAX {
+                break;
+            }
+            self.execute("DELETE FROM answer WHERE batch = ?1", [row])?;
+            (removed, bytes) = (removed.saturating_add(1), bytes.saturating_add(length));
+        }
+        Ok(removed)
+    }
+
+    fn beat(&mut self) -> Result<(), LedgerError> {
+        self.file.check_headroom()?;
+        self.execute("UPDATE heartbeat SET beats = beats + 1", []).map(drop)
+    }
+}
+
+impl SqliteStore {
+    fn insert_certificates(&self, row: i64, intent: &Intent) -> Result<(), LedgerError> {
+        let connection = self.connection()?;
+        let mut insert = connection
+            .prepare_cached(
+                "INSERT INTO certificate
+                 (batch, position, record, dose, uvci, expires_at, pseudonym)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            )
+            .map_err(refused)?;
+        for (position, certificate) in (0_i64..).zip(&intent.certificates) {
+            insert
+                .execute(params![
+                    row,
+                    position,
+                    certificate.record,
+                    certificate.dose,
+                    certificate.uvci,
+                    certificate.expires_at,
+                    kept_half(&certificate.pseudonym),
+                ])
+                .map_err(refused)?;
+        }
+        Ok(())
+    }
+
+    fn find<T>(
+        &self,
+        query: &str,
+        values: impl Params,
+        read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Option<T>, LedgerError> {
+        let mut statement = self.connection()?.prepare_cached(query).map_err(refused)?;
+        statement.query_row(values, read).optional().map_err(refused)
+    }
+
+    fn list<T>(
+        &self,
+        query: &str,
+        values: impl Params,
+        read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Vec<T>, LedgerError> {
+        let mut statement = self.connection()?.prepare_cached(query).map_err(refused)?;
+        let rows = statement.query_map(values, read).map_err(refused)?;
+        rows.collect::<Result<_, _>>().map_err(refused)
+    }
+}
+
+fn first<T: FromSql>(row: &Row<'_>) -> rusqlite::Result<T> {
+    row.get(0)
+}
+
+/// The half of a pseudonym that is stored: 128 bits, so that two of 10^8 doses meet by chance with
+/// a probability of 10^-23, at 40 bytes less per certificate in row and index.
+fn kept_half(pseudonym: &[u8; 32]) -> &[u8] {
+    pseudonym.first_chunk::<16>().map_or(&[], <[u8; 16]>::as_slice)
+}

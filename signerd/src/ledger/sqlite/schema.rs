@@ -1,0 +1,156 @@
+//! The tables of the SQLite ledger, and how a file of an earlier release becomes one of this.
+//!
+//! In goes an open connection, out comes the same connection with the newest schema, or a refusal:
+//! a file of another program, a file of a newer release. Migrations only ever append to the list.
+//!
+//! Sized for 10^8 certificates: rows are written once and never change (but the heartbeat and the
+//! number of the attempt), in the order of their keys; only the two indexes are written at random
+//! places. Answers have a table of their own because they alone are dropped again.
+
+use rusqlite::{Connection, OptionalExtension};
+
+use super::super::LedgerError;
+use super::failure::refused;
+
+/// Marks the file as a ledger of this program ("SGNL"), in the header's field for that.
+const APPLICATION_ID: i64 = 0x5347_4e4c;
+
+/// One script per version of the schema; version n is reached by running script n - 1.
+const MIGRATIONS: &[&str] = &[VERSION_1];
+
+const VERSION_1: &str = "
+CREATE TABLE batch (
+    -- AUTOINCREMENT: the row of a released batch never comes back, so that a late attempt at it
+    -- finds nothing.
+    id           INTEGER PRIMARY KEY AUTOINCREMENT,
+    client       TEXT NOT NULL,
+    batch_id     BLOB NOT NULL CHECK (length(batch_id) = 16),
+    -- Keyed: HMAC of the request's bytes.
+    digest       BLOB NOT NULL CHECK (length(digest) = 32),
+    attempt      INTEGER NOT NULL CHECK (attempt >= 1),
+    issuer       TEXT NOT NULL,
+    kid          BLOB NOT NULL CHECK (length(kid) = 8),
+    issued_at    INTEGER NOT NULL,
+    certificates INTEGER NOT NULL CHECK (certificates >= 0),
+    -- NULL: the intent is open.
+    answered_at  INTEGER,
+    UNIQUE (client, batch_id)
+) STRICT;
+CREATE INDEX batch_open ON batch (issued_at) WHERE answered_at IS NULL;
+
+CREATE TABLE certificate (
+    batch      INTEGER NOT NULL REFERENCES batch (id),
+    position   INTEGER NOT NULL,
+    record     INTEGER NOT NULL,
+    dose       INTEGER NOT NULL CHECK (dose BETWEEN 1 AND 9),
+    uvci       BLOB NOT NULL CHECK (length(uvci) = 16),
+    expires_at INTEGER NOT NULL,
+    -- Keyed: the first half of the HMAC of holder and dose.
+    pseudonym  BLOB NOT NULL CHECK (length(pseudonym) = 16),
+    PRIMARY KEY (batch, position)
+) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX certificate_uvci ON certificate (uvci);
+CREATE INDEX certificate_pseudonym ON certificate (pseudonym);
+
+CREATE TABLE signature (
+    batch       INTEGER NOT NULL,
+    position    INTEGER NOT NULL,
+    cose_sha256 BLOB NOT NULL CHECK (length(cose_sha256) = 32),
+    PRIMARY KEY (batch, position),
+    FOREIGN KEY (batch, position) REFERENCES certificate (batch, position)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE rejection (
+    batch  INTEGER NOT NULL REFERENCES batch (id),
+    record INTEGER NOT NULL,
+    -- Stable codes, separated by spaces.
+    codes  TEXT NOT NULL,
+    PRIMARY KEY (batch, record)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE answer (
+    batch       INTEGER PRIMARY KEY REFERENCES batch (id),
+    answered_at INTEGER NOT NULL,
+    sealed      BLOB NOT NULL
+) STRICT;
+CREATE INDEX answer_age ON answer (answered_at);
+
+CREATE TABLE heartbeat (
+    id    INTEGER PRIMARY KEY CHECK (id = 1),
+    beats INTEGER NOT NULL
+) STRICT;
+INSERT INTO heartbeat (id, beats) VALUES (1, 0);
+";
+
+/// Brings a file to the newest schema, each step in a transaction of its own.
+pub(super) fn migrate(connection: &Connection) -> Result<(), LedgerError> {
+    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+    let found = number(connection, "PRAGMA user_version")?;
+    if found > known {
+        return Err(LedgerError::SchemaTooNew { found, known });
+    }
+    check_origin(connection, found)?;
+    for (script, version) in MIGRATIONS.iter().zip(1_i64..).filter(|(_, version)| *version > found)
+    {
+        connection
+            .execute_batch(&format!(
+                "BEGIN IMMEDIATE; {script} PRAGMA application_id = {APPLICATION_ID};
+                 PRAGMA user_version = {version}; COMMIT;"
+            ))
+            .map_err(refused)?;
+    }
+    Ok(())
+}
+
+/// Refuses a database that another program made; an empty one is nobody's yet.
+fn check_origin(connection: &Connection, version: i64) -> Result<(), LedgerError> {
+    let origin = number(connection, "PRAGMA application_id")?;
+    let tables = connection
+        .query_row("SELECT name FROM sqlite_schema LIMIT 1", [], |_| Ok(()))
+        .optional()
+        .map_err(refused)?;
+    match (origin, version, tables) {
+        (APPLICATION_ID, 1.., Some(())) | (0, 0, None) => Ok(()),
+        _ => Err(LedgerError::Corrupt { what: "file belongs to another program", source: None }),
+    }
+}
+
+fn number(connection: &Connection, pragma: &str) -> Result<i64, LedgerError> {
+    connection.query_row(pragma, [], |row| row.get(0)).map_err(refused)
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::Connection;
+
+    use super::super::super::LedgerError;
+    use super::{MIGRATIONS, migrate};
+
+    #[test]
+    fn migrating_twice_changes_nothing() {
+        // A file of the newest schema is left alone.
+        let connection = Connection::open_in_memory().unwrap();
+        migrate(&connection).unwrap();
+        migrate(&connection).unwrap();
+        let version: i64 =
+            connection.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
+        assert_eq!(version, i64::try_from(MIGRATIONS.len()).unwrap());
+    }
+
+    #[test]
+    fn a_newer_schema_is_refused() {
+        // A file of a newer release is not touched.
+        let connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch("PRAGMA user_version = 99").unwrap();
+        let refusal = migrate(&connection).unwrap_err();
+        assert!(matches!(refusal, LedgerError::SchemaTooNew { found: 99, known: 1 }));
+    }
+
+    #[test]
+    fn another_programs_database_is_refused() {
+        // A database that is not a ledger is not turned into one.
+        let connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch("CREATE TABLE theirs (x)").unwrap();
+        assert!(matches!(migrate(&connection), Err(LedgerError::Corrupt { .. })));
+    }
+}

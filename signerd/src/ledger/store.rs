@@ -1,0 +1,95 @@
+//! What a database engine has to be able to do for the ledger.
+//!
+//! The writer thread opens a group, runs commands in it, each of them able to be undone by itself,
+//! and commits the group once. The rules (which states there are, who may do what) stand in `rules`
+//! and are the same for every engine; an engine only reads and writes rows.
+//!
+//! An engine promises: what `commit_group` answered `Ok` for survives a loss of power; after an
+//! error nothing of the group counts, or all of it (where the error hit the very commit); a group
+//! that failed is forgotten by `abandon_group`, and the next `open_group` starts from scratch, also
+//! after the disk or the server was away. Engines read no clock.
+
+use super::batch::{DoseConflict, Intent, Rejection, StoredCertificate};
+use super::claim::AttemptKey;
+use super::{BatchRef, LedgerError};
+
+/// One engine; `SqliteStore` is the one for a single appliance.
+pub(super) trait Store: Send {
+    /// Begins the one transaction of a group of commands, with the right to write.
+    fn open_group(&mut self) -> Result<(), LedgerError>;
+    /// Makes the group durable.
+    fn commit_group(&mut self) -> Result<(), LedgerError>;
+    /// Forgets the group, whatever state it is in.
+    fn abandon_group(&mut self);
+    /// Begins a command within the group.
+    fn open_command(&mut self) -> Result<(), LedgerError>;
+    /// Keeps what the command wrote.
+    fn keep_command(&mut self) -> Result<(), LedgerError>;
+    /// Takes back what the command wrote; fails where the engine has ended the whole group.
+    fn undo_command(&mut self) -> Result<(), LedgerError>;
+
+    /// Finds a batch.
+    fn batch(&mut self, batch: &BatchRef) -> Result<Option<BatchRow>, LedgerError>;
+    /// Finds the number of the current attempt of an open batch.
+    fn open_attempt(&mut self, row: i64) -> Result<Option<OpenAttempt>, LedgerError>;
+    /// Lists the certificates of a batch in their order.
+    fn certificates(&mut self, row: i64) -> Result<Vec<StoredCertificate>, LedgerError>;
+    /// Lists the rejections of a batch.
+    fn rejections(&mut self, row: i64) -> Result<Vec<Rejection>, LedgerError>;
+    /// Finds the sealed answer of a batch.
+    fn answer(&mut self, row: i64) -> Result<Option<Vec<u8>>, LedgerError>;
+    /// Finds out who else has a dose, apart from one batch.
+    fn conflict(
+        &mut self,
+        pseudonym: &[u8; 32],
+        except: Option<i64>,
+    ) -> Result<Option<DoseConflict>, LedgerError>;
+    /// Lists batches with an open intent older than a time.
+    fn open_batches(&mut self, issued_before: i64) -> Result<Vec<(i64, BatchRef)>, LedgerError>;
+
+    /// Stores a batch with its intent and gives its row; its first attempt has number 1.
+    fn insert_intent(
+        &mut self,
+        batch: &BatchRef,
+        digest: &[u8; 32],
+        intent: &Intent,
+    ) -> Result<i64, LedgerError>;
+    /// Makes an attempt the current one.
+    fn set_attempt(&mut self, attempt: AttemptKey) -> Result<(), LedgerError>;
+    /// Stores the answer of a batch and the digests of what was signed.
+    fn insert_answer(&mut self, row: i64, finished: &Answered<'_>) -> Result<(), LedgerError>;
+    /// Removes a batch that was not answered, with all that belongs to it.
+    fn remove_batch(&mut self, row: i64) -> Result<(), LedgerError>;
+    /// Removes some sealed answers as old as a time or older and gives their number; 0: none is left.
+    fn remove_answers(&mut self, answered_until: i64) -> Result<u64, LedgerError>;
+    /// Writes something small, and looks whether there is room for something large.
+    fn beat(&mut self) -> Result<(), LedgerError>;
+}
+
+/// A batch as the store has it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct BatchRow {
+    pub(super) row: i64,
+    pub(super) digest: [u8; 32],
+    pub(super) attempt: u32,
+    pub(super) issuer: String,
+    pub(super) kid: [u8; 8],
+    pub(super) issued_at: i64,
+    /// When it was answered; none: the intent is open.
+    pub(super) answered_at: Option<i64>,
+}
+
+/// The current attempt of an open batch.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct OpenAttempt {
+    pub(super) number: u32,
+    pub(super) certificates: u32,
+}
+
+/// What `insert_answer` stores.
+#[derive(Debug)]
+pub(super) struct Answered<'a> {
+    pub(super) sealed: &'a [u8],
+    pub(super) cose_sha256: &'a [[u8; 32]],
+    pub(super) at: i64,
+}

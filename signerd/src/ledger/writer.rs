@@ -1,0 +1,178 @@
+//! The one thread that writes: group commit over a [`Store`].
+//!
+//! In come commands from any task through a bounded queue; the thread takes what waits there, runs
+//! it in one transaction, each command undoable by itself, commits once, and only then answers all
+//! of them. Nobody hears of a result that is not durable, and many small batches share one fsync.
+//! If the commit fails, every command of the group gets that error and nothing of it counts.
+//!
+//! The thread ends when it is closed or when the last handle is gone. It decides nothing.
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::LedgerError;
+use super::store::Store;
+
+/// Commands that may wait: several times the batches that an appliance works on at once, so that
+/// only a disk that has stopped fills it, and little enough that callers hear of that soon.
+pub(super) const QUEUE_MAX: usize = 256;
+
+/// Commands that share a commit: bounds how long the first one waits for the last one, and how
+/// large a transaction grows (a finished batch carries one or two megabytes).
+pub(super) const GROUP_MAX: usize = 64;
+
+/// Whether a command may be turned away when the queue is full.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Urgency {
+    /// New work: it is refused at once, the caller repeats it later.
+    Admission,
+    /// The end of work that was let in before: it waits for its place.
+    Conclusion,
+}
+
+/// The way to the thread.
+#[derive(Clone, Debug)]
+pub(super) struct Writer {
+    queue: mpsc::Sender<Message>,
+}
+
+impl Writer {
+    /// Starts the thread over an opened store.
+    pub(super) fn start(store: Box<dyn Store>) -> std::io::Result<Self> {
+        let (queue, messages) = mpsc::channel(QUEUE_MAX);
+        std::thread::Builder::new()
+            .name("ledger".to_owned())
+            .spawn(move || serve(store, messages))?;
+        Ok(Self { queue })
+    }
+
+    /// Runs a command in the next group and gives its result once that is durable.
+    ///
+    /// A caller that stops waiting does not stop the command. The command is dropped, with all
+    /// that it holds, before its caller hears of the result.
+    pub(super) async fn run<T: Send + 'static>(
+        &self,
+        urgency: Urgency,
+        work: impl FnMut(&mut dyn Store) -> Result<T, LedgerError> + Send + 'static,
+    ) -> Result<T, LedgerError> {
+        let (reply, result) = oneshot::channel();
+        let command = Command { work, outcome: None, reply };
+        let message = Message::Command(Box::new(command));
+        match urgency {
+            Urgency::Admission => self.queue.try_send(message).map_err(turned_away)?,
+            Urgency::Conclusion => {
+                self.queue.send(message).await.map_err(|_| LedgerError::Closed)?;
+            }
+        }
+        result.await.unwrap_or(Err(LedgerError::Closed))
+    }
+
+    /// Ends the thread after the commands that wait, and returns once the store is closed.
+    pub(super) async fn close(&self) {
+        let (closed, done) = oneshot::channel();
+        if self.queue.send(Message::Close(closed)).await.is_ok() {
+            // An error means that another call closed the store already.
+            let _ = done.await;
+        }
+    }
+}
+
+fn turned_away(refusal: mpsc::error::TrySendError<Message>) -> LedgerError {
+    match refusal {
+        mpsc::error::TrySendError::Full(_) => LedgerError::Overloaded,
+        mpsc::error::TrySendError::Closed(_) => LedgerError::Closed,
+    }
+}
+
+enum Message {
+    Command(Box<dyn Job>),
+    Close(oneshot::Sender<()>),
+}
+
+/// A command whose type of result the thread does not know.
+trait Job: Send {
+    /// Runs the command, keeps its outcome, and gives its error if it has one.
+    fn run(&mut self, store: &mut dyn Store) -> Result<(), LedgerError>;
+    /// Answers the caller, with the group's error if the group has one.
+    fn settle(self: Box<Self>, committed: Result<(), LedgerError>);
+}
+
+struct Command<T, Work> {
+    work: Work,
+    outcome: Option<Result<T, LedgerError>>,
+    reply: oneshot::Sender<Result<T, LedgerError>>,
+}
+
+impl<T, Work> Job for Command<T, Work>
+where
+    T: Send,
+    Work: FnMut(&mut dyn Store) -> Result<T, LedgerError> + Send,
+{
+    fn run(&mut self, store: &mut dyn Store) -> Result<(), LedgerError> {
+        let outcome = (self.work)(store);
+        let result = outcome.as_ref().map(|_| ()).map_err(Clone::clone);
+        self.outcome = Some(outcome);
+        result
+    }
+
+    fn settle(self: Box<Self>, committed: Result<(), LedgerError>) {
+        let Self { work, outcome, reply } = *self;
+        // What the command holds (the claim on its batch) goes before the caller can go on.
+        drop(work);
+        let outcome = committed.and_then(|()| outcome.unwrap_or(Err(LedgerError::Closed)));
+        // A caller that is gone has no use for the result; the store has it.
+        let _ = reply.send(outcome);
+    }
+}
+
+fn serve(mut store: Box<dyn Store>, mut messages: mpsc::Receiver<Message>) {
+    while let Some(first) = messages.blocking_recv() {
+        let (group, close) = gather(first, &mut messages);
+        if !group.is_empty() {
+            commit(store.as_mut(), group);
+        }
+        if let Some(closed) = close {
+            drop(store);
+            let _ = closed.send(());
+            return;
+        }
+    }
+}
+
+fn gather(
+    first: Message,
+    messages: &mut mpsc::Receiver<Message>,
+) -> (Vec<Box<dyn Job>>, Option<oneshot::Sender<()>>) {
+    let mut group = Vec::new();
+    let mut next = Some(first);
+    while let Some(message) = next {
+        match message {
+            Message::Command(job) => group.push(job),
+            Message::Close(closed) => return (group, Some(closed)),
+        }
+        next = if group.len() < GROUP_MAX { messages.try_recv().ok() } else { None };
+    }
+    (group, None)
+}
+
+fn commit(store: &mut dyn Store, mut group: Vec<Box<dyn Job>>) {
+    let committed = attempt(store, &mut group);
+    if committed.is_err() {
+        store.abandon_group();
+    }
+    for job in group {
+        job.settle(committed.clone());
+    }
+}
+
+fn attempt(store: &mut dyn Store, group: &mut [Box<dyn Job>]) -> Result<(), LedgerError> {
+    store.open_group()?;
+    for job in group {
+        store.open_command()?;
+        match job.run(store) {
+            Ok(()) => store.keep_command()?,
+            // Where the engine has ended the whole group, the cause says more than the failed undo.
+            Err(cause) => store.undo_command().map_err(|_| cause)?,
+        }
+    }
+    store.commit_group()
+}
