@@ -47,12 +47,12 @@ say() { printf 'softhsm-setup: %s\n' "$*" >&2; }
 die() { say "$*"; exit 1; }
 
 read_arguments() {
-    command=setup dir=$root/dev port_base=8443
+    command=setup dir=$root/dev port_base=8443 port_given=
     while (($#)); do
         case $1 in
         demo) command=demo ;;
         --dir) dir=${2:?--dir needs a directory}; shift ;;
-        --port-base) port_base=${2:?--port-base needs a number}; shift ;;
+        --port-base) port_base=${2:?--port-base needs a number} port_given=yes; shift ;;
         -h | --help) sed -n '3,/^$/s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;;
         *) die "unknown argument \"$1\"; see --help" ;;
         esac
@@ -368,7 +368,7 @@ revoked_already() {
 # ------------------------------------------------------------------------------------- configuration
 
 write_configuration() {
-    if [[ -e signerd.toml ]] && ! grep -q "127.0.0.1:$port_base\"" signerd.toml; then
+    if [[ -n $port_given && -e signerd.toml ]] && ! grep -q "127.0.0.1:$port_base\"" signerd.toml; then
         say "signerd.toml is kept with the ports it has; remove it to have it written for port $port_base"
     fi
     signerd_toml | write_new signerd.toml
