@@ -1,0 +1,192 @@
+#!/usr/bin/env bash
+#
+# Runs every check and every test, and installs what they need where it is missing.
+#
+#   tests/run.sh [--long] [--bench] [--only STEP]...
+#
+#   --only STEP   this step alone; may be repeated
+#   --long        also the tests that take minutes
+#   --bench       also the benchmark, in release mode, after everything else
+#
+# Steps: packages format shell tidy deny systemd clippy docs setup tests bench
+# The first step that fails ends the run. What cannot be checked here is named by a line with SKIPPED.
+
+set -euo pipefail
+
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+main() {
+    read_arguments "$@"
+    local step
+    for step in "${steps[@]}"; do run_step "$step"; done
+    printf '== all passed in %d s\n' "$SECONDS"
+}
+
+read_arguments() {
+    steps=() long='' bench=''
+    local all=(packages format shell tidy deny systemd clippy docs setup tests)
+    while (($#)); do
+        case $1 in
+        --long) long=yes ;;
+        --bench) bench=yes ;;
+        --only)
+            declare -F "step_${2-}" >/dev/null || fail "--only: there is no step \"${2-}\"; see --help"
+            steps+=("$2")
+            shift
+            ;;
+        -h | --help) sed -n '3,/^$/s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;;
+        *) fail "unknown argument \"$1\"; see --help" ;;
+        esac
+        shift
+    done
+    if ((${#steps[@]} == 0)); then steps=("${all[@]}" ${bench:+bench}); fi
+}
+
+run_step() {
+    local begin=$SECONDS
+    printf '== %s\n' "$1"
+    trap 'printf "== %s FAILED after %d s\n" "'"$1"'" "$((SECONDS - '"$begin"'))" >&2' EXIT
+    "step_$1"
+    trap - EXIT
+    printf '== %s: %d s\n' "$1" "$((SECONDS - begin))"
+}
+
+fail() { echo "$*" >&2; exit 1; }
+skipped() { echo "SKIPPED: $*" >&2; }
+have() { command -v "$1" >/dev/null; }
+
+step_packages() {
+    local missing=()
+    have softhsm2-util || missing+=(softhsm2)
+    have pkcs11-tool || missing+=(opensc)
+    have openssl || missing+=(openssl)
+    have shellcheck || missing+=(shellcheck)
+    have systemd-analyze || missing+=(systemd)
+    { have gcc && have cc; } || missing+=(gcc)
+    [[ -e /usr/include/stdlib.h ]] || missing+=(libc6-dev)
+    if ((${#missing[@]})); then tests/packages.sh "${missing[@]}"; fi
+    have cargo || fail "cargo is missing; install the Rust toolchain that rust-version in Cargo.toml names"
+    # A minimal toolchain comes without them.
+    if ! cargo fmt --version &>/dev/null || ! cargo clippy --version &>/dev/null; then
+        rustup component add rustfmt clippy
+    fi
+}
+
+step_format() { cargo fmt --all --check; }
+
+step_shell() {
+    local scripts
+    mapfile -t scripts < <(grep --recursive --files-with-matches --exclude-dir={target,dev,bench,.git} \
+        --max-count=1 '^#!/usr/bin/env bash' .)
+    shellcheck "${scripts[@]}"
+    gcc -fsyntax-only -Wall -Wextra -Werror -D_GNU_SOURCE tests/token/keygen.c
+}
+
+step_tidy() { cargo test --locked --quiet --package signerd-tests --test tidy; }
+
+# Bans, licences and sources are also checked by tidy, from the same lists.
+step_deny() {
+    if ! cargo deny --version &>/dev/null; then
+        skipped "cargo-deny is not installed: no advisories, and bans and licences only as tidy sees them"
+        return
+    fi
+    cargo deny --offline --locked check bans licenses sources
+    if compgen -G "${CARGO_HOME:-$HOME/.cargo}/advisory-dbs/*" >/dev/null; then
+        cargo deny --offline --locked check advisories
+    else
+        skipped "no advisory database at hand; get one by: cargo deny fetch db"
+    fi
+}
+
+step_systemd() {
+    local stage unit drop_in
+    stage=$(mktemp -d)
+    stage_units "$stage"
+    for unit in signerd.service signerd.socket signerd-officer.socket signerd-observability.socket \
+        signerd-hsm@1.service signerd-hsm@1.socket; do
+        verify_unit "$stage" "$unit"
+    done
+    exposure "$stage" signerd.service 1.0
+    exposure "$stage" signerd-hsm@1.service 1.0
+    for drop_in in systemd/hsm/*.conf; do
+        rm -rf "$stage/etc/systemd"
+        install -D --mode=0644 --target-directory "$stage/etc/systemd/system/signerd-hsm@.service.d" "$drop_in"
+        verify_unit "$stage" signerd-hsm@1.service
+        # A worker that talks to a network HSM has a network.
+        exposure "$stage" signerd-hsm@1.service "$([[ $drop_in == */network.conf ]] && echo 1.2 || echo 1.0)" \
+            "$(basename "$drop_in")"
+    done
+    rm -rf "$stage"
+}
+
+# A root directory with this machine's units and ours: units are verified with what they refer to.
+stage_units() {
+    mkdir -p "$1/usr/lib/systemd/system" "$1/usr/sbin" "$1/etc"
+    ln -s usr/lib "$1/lib"
+    cp -r /lib/systemd/system/. "$1/usr/lib/systemd/system/"
+    cp systemd/*.service systemd/*.socket "$1/usr/lib/systemd/system/"
+    install -m 0755 /bin/true "$1/usr/sbin/signerd"
+}
+
+verify_unit() {
+    local output
+    output=$(systemd-analyze verify --man=no --recursive-errors=no --root="$1" "$2" 2>&1) || fail "$output"
+    # Misspelled settings are only warnings to systemd.
+    [[ -z $output ]] || fail "$output"
+}
+
+# exposure STAGE UNIT LIMIT [DROP-IN]
+exposure() {
+    local report
+    report=$(systemd-analyze security --offline=true --root="$1" --threshold="$(tenfold "$3")" "$2") ||
+        fail "$(grep -v '✓' <<<"$report")"$'\n'"$2${4:+ with $4}: more exposed than $3"
+    echo "$2${4:+ with $4}: exposure $(grep -o 'level for.*: [0-9.]*' <<<"$report" | sed 's/.*: //'), at most $3"
+}
+
+tenfold() { echo "${1/./}"; }
+
+step_clippy() { cargo clippy --workspace --all-targets --locked --quiet -- -D warnings; }
+
+step_docs() {
+    RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked --quiet
+    cargo test --workspace --doc --locked --quiet
+}
+
+# The development set-up, twice: the second time everything is kept but the revocation lists.
+step_setup() {
+    local dir before loose
+    dir=$(mktemp -d)
+    ./softhsm-setup.sh --dir "$dir"
+    before=$(fingerprints "$dir")
+    local crl
+    crl=$(openssl crl -in "$dir/pki/crl.pem" -noout -crlnumber)
+    ./softhsm-setup.sh --dir "$dir"
+    [[ $before == "$(fingerprints "$dir")" ]] || fail "the second set-up changed what it had to keep"
+    [[ $crl != "$(openssl crl -in "$dir/pki/crl.pem" -noout -crlnumber)" ]] ||
+        fail "the second set-up did not renew the revocation list"
+    loose=$(find "$dir" -type f -perm /077)
+    [[ -z $loose ]] || fail "readable for others: $loose"
+    rm -rf "$dir"
+}
+
+# Keys, certificates, PINs and configuration; not what SoftHSM and the authorities write at each use.
+fingerprints() {
+    find "$1" -type f -not -path '*/tokens/*' -not -path '*/db/*' -not -name '*crl.pem' -print0 |
+        sort --zero-terminated | xargs --null sha256sum
+}
+
+step_tests() {
+    local profile=default ignored=()
+    if [[ -n $long ]]; then profile=long; fi
+    if cargo nextest --version &>/dev/null; then
+        if [[ -n $long ]]; then ignored=(--run-ignored all); fi
+        cargo nextest run --workspace --locked --profile "$profile" "${ignored[@]}"
+    else
+        if [[ -n $long ]]; then ignored=(-- --include-ignored); fi
+        cargo test --workspace --lib --bins --tests --locked "${ignored[@]}"
+    fi
+}
+
+step_bench() { cargo run --release --locked --package signerd-tests --bin bench; }
+
+main "$@"
