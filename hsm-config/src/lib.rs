@@ -1,1 +1,273 @@
-//! Skeleton.
+//! What `hsm.toml` says: the module, the token, where the PIN is, the keys and the limits of the
+//! worker pool.
+//!
+//! In goes the text of the file and the folder that its relative paths start from; out comes a
+//! checked [`HsmConfig`], or every [`Fault`] with its line and its remedy. What comes out is
+//! complete and within its limits, so nobody downstream checks again. This crate opens nothing:
+//! whether a path exists is found out by the process that needs it. It never holds a PIN.
+
+mod fault;
+mod read;
+mod table;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use fault::Fault;
+
+/// The one version of the file that this program reads.
+pub const VERSION: u64 = 1;
+/// Most workers: more processes than the cores of the largest appliance bring nothing.
+pub const WORKERS_MAX: u64 = 16;
+/// Most signing sessions of one worker: small HSMs refuse more than 16, none gains beyond 32.
+pub const SESSIONS_MAX: u64 = 32;
+/// Bounds of one PKCS#11 call: below 100 ms a busy HSM looks hung, above a minute a hung one works.
+pub const CALL_DEADLINE_MS: (u64, u64) = (100, 60_000);
+/// Bounds of one request: callers keep their own time-outs of a few minutes at most.
+pub const REQUEST_DEADLINE_MS: (u64, u64) = (500, 120_000);
+/// Most batches that may wait: each holds up to 3,000 digests and a client's connection.
+pub const QUEUE_MAX: u64 = 1_024;
+/// Most keys: each is proved by a signature at every start of a worker.
+pub const KEYS_MAX: usize = 64;
+/// Longest `CKA_ID`: no known token exceeds it.
+pub const KEY_ID_BYTES_MAX: usize = 64;
+/// Most environment variables handed to the module: every known module needs one or two.
+pub const ENVIRONMENT_MAX: usize = 32;
+/// Longest path of a Unix socket on Linux (`sun_path` is 108 bytes with its terminator).
+pub const SOCKET_PATH_BYTES_MAX: usize = 107;
+
+/// The checked content of `hsm.toml`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HsmConfig {
+    module: PathBuf,
+    environment: BTreeMap<String, String>,
+    token_label: String,
+    token_serial: String,
+    pin: PinSource,
+    pool: PoolLimits,
+    pin_latch: PathBuf,
+    sockets: Vec<PathBuf>,
+    front_user: Option<FrontUser>,
+    keys: BTreeMap<String, Key>,
+    secret: Selector,
+}
+
+impl HsmConfig {
+    /// Reads the text of `hsm.toml`; relative paths start from `base_dir`, the file's own folder.
+    ///
+    /// # Errors
+    /// Every fault that the text has, in the order of the sections, never only the first one.
+    pub fn parse(text: &str, base_dir: &Path) -> Result<Self, Vec<Fault>> {
+        read::config(text, base_dir)
+    }
+
+    /// Path of the vendor's PKCS#11 library.
+    #[must_use]
+    pub fn module(&self) -> &Path {
+        &self.module
+    }
+
+    /// Variables that the module wants in its environment, taken literally.
+    #[must_use]
+    pub fn environment(&self) -> &BTreeMap<String, String> {
+        &self.environment
+    }
+
+    /// Label of the token, without the padding of PKCS#11.
+    #[must_use]
+    pub fn token_label(&self) -> &str {
+        &self.token_label
+    }
+
+    /// Serial number of the token as it reports it, without padding.
+    #[must_use]
+    pub fn token_serial(&self) -> &str {
+        &self.token_serial
+    }
+
+    /// Where the worker finds the user PIN.
+    #[must_use]
+    pub fn pin(&self) -> &PinSource {
+        &self.pin
+    }
+
+    /// Number of worker processes; with [`Self::sockets`] it is their number.
+    #[must_use]
+    pub fn workers(&self) -> usize {
+        self.pool.workers
+    }
+
+    /// Signing threads, and so PKCS#11 sessions, of one worker.
+    #[must_use]
+    pub fn sessions(&self) -> usize {
+        self.pool.sessions
+    }
+
+    /// Longest time that one PKCS#11 call may take before its worker ends itself.
+    #[must_use]
+    pub fn call_deadline(&self) -> Duration {
+        self.pool.call_deadline
+    }
+
+    /// Longest time that a signing request may take in all, waiting for a live worker included.
+    #[must_use]
+    pub fn request_deadline(&self) -> Duration {
+        self.pool.request_deadline
+    }
+
+    /// Most requests that may be in the front at once.
+    #[must_use]
+    pub fn queue_max(&self) -> usize {
+        self.pool.queue_max
+    }
+
+    /// File whose existence says that the PIN was refused and must not be tried again.
+    #[must_use]
+    pub fn pin_latch(&self) -> &Path {
+        &self.pin_latch
+    }
+
+    /// Sockets of workers that systemd runs; empty where the front spawns its workers itself.
+    #[must_use]
+    pub fn sockets(&self) -> &[PathBuf] {
+        &self.sockets
+    }
+
+    /// The user that may speak to a worker beside the worker's own.
+    #[must_use]
+    pub fn front_user(&self) -> Option<&FrontUser> {
+        self.front_user.as_ref()
+    }
+
+    /// All signing keys with their names, in the order of the names.
+    pub fn keys(&self) -> impl ExactSizeIterator<Item = (&str, &Key)> {
+        self.keys.iter().map(|(name, key)| (name.as_str(), key))
+    }
+
+    /// The signing key of that name.
+    #[must_use]
+    pub fn key(&self, name: &str) -> Option<&Key> {
+        self.keys.get(name)
+    }
+
+    /// The HMAC key of the token that the ledger's secret is derived from.
+    #[must_use]
+    pub fn secret(&self) -> &Selector {
+        &self.secret
+    }
+}
+
+/// Where the user PIN is read from; never the PIN itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PinSource {
+    /// A file that only its owner can read.
+    File(PathBuf),
+    /// A systemd credential of that name, found in `$CREDENTIALS_DIRECTORY`.
+    Credential(String),
+}
+
+/// A user of the machine, by number or by name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FrontUser {
+    /// The numeric user id.
+    Id(u32),
+    /// The name, as in `/etc/passwd`.
+    Name(String),
+}
+
+/// The two signature algorithms of an HCERT (`hcert_spec` §3.3.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Algorithm {
+    /// RSASSA-PSS with SHA-256, MGF1-SHA-256 and a salt of 32 bytes (RFC 8230 §2).
+    Ps256,
+    /// ECDSA on P-256 with SHA-256, as raw r‖s (RFC 9053 §2.1).
+    Es256,
+}
+
+impl Algorithm {
+    /// The name that `hsm.toml` and the trust list use.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ps256 => "PS256",
+            Self::Es256 => "ES256",
+        }
+    }
+}
+
+/// One signing key: where it is in the token, and the certificate that it must belong to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Key {
+    selector: Selector,
+    algorithm: Algorithm,
+    certificate: PathBuf,
+}
+
+impl Key {
+    /// How the key is found in the token.
+    #[must_use]
+    pub fn selector(&self) -> &Selector {
+        &self.selector
+    }
+
+    /// The algorithm that the key signs with.
+    #[must_use]
+    pub const fn algorithm(&self) -> Algorithm {
+        self.algorithm
+    }
+
+    /// Path of the signer certificate, PEM.
+    #[must_use]
+    pub fn certificate(&self) -> &Path {
+        &self.certificate
+    }
+}
+
+/// What an object of the token must carry; at least one of the two is set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Selector {
+    label: Option<String>,
+    id: Option<Vec<u8>>,
+}
+
+impl Selector {
+    /// The `CKA_LABEL`.
+    #[must_use]
+    pub fn label(&self) -> Option<&str> {
+        self.label.as_deref()
+    }
+
+    /// The `CKA_ID`.
+    #[must_use]
+    pub fn id(&self) -> Option<&[u8]> {
+        self.id.as_deref()
+    }
+}
+
+impl std::fmt::Display for Selector {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if let Some(label) = &self.label {
+            write!(f, "label \"{label}\"")?;
+        }
+        if let Some(id) = &self.id {
+            let gap = if self.label.is_some() { " and " } else { "" };
+            write!(f, "{gap}id ")?;
+            id.iter().try_for_each(|byte| write!(f, "{byte:02x}"))?;
+        }
+        Ok(())
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct PoolLimits {
+    workers: usize,
+    sessions: usize,
+    call_deadline: Duration,
+    request_deadline: Duration,
+    queue_max: usize,
+}
+
+#[cfg(test)]
+mod tests;
