@@ -179,7 +179,7 @@ async fn carry_out(
         }
     };
     let cose_sha256 = signed.iter().map(crate::hcert::Hcert::cose_sha256).collect();
-    app.metrics.count_outcome(&batch.issuer, batch.signer.alg().name(), signed.len(), &judged);
+    count(app, batch, &judged, signed.len());
     let answer = answer::issued(batch, &judged, &plan, signed)?;
     let sealed_answer = batch.seal(&answer).await?;
     let finished = Finished { sealed_answer, cose_sha256, now: app.clock.now()? };
@@ -240,6 +240,20 @@ impl Issuing {
             Ok::<_, IssueError>(Arc::new(LedgerKeys::derive(secret.expose())))
         });
         Ok(Arc::clone(keys.await?))
+    }
+}
+
+/// Counts what a batch came to; called once, before its answer is stored.
+fn count(app: &Issuing, batch: &Batch, judged: &Judged, certificates: usize) {
+    let metrics = &app.metrics;
+    let labels = [batch.issuer.as_str(), batch.signer.alg().name()];
+    metrics.signed.with_label_values(&labels).inc_by(u64::try_from(certificates).unwrap_or(0));
+    for verdict in &judged.records {
+        let outcome = if verdict.is_ok() { "issued" } else { "rejected" };
+        metrics.records.with_label_values(&[&batch.issuer, outcome]).inc();
+    }
+    for code in judged.codes() {
+        metrics.rejected.with_label_values(&[code]).inc();
     }
 }
 
