@@ -25,7 +25,7 @@ pub fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Serve(file) => serve(&file.config),
         Command::Check(file) => check(&file.config),
-        Command::HsmWorker(args) => hsm::worker::run(&args),
+        Command::HsmWorker(args) => hsm::worker::run(&args.into()),
         Command::Hsm { command: HsmCommand::ClearPinLatch(file) } => clear_pin_latch(&file),
     }
 }

@@ -33,7 +33,6 @@ use crate::statement::{Units, Verifiers};
 use crate::wire::request;
 
 /// Everything that issuing needs, put together once at start.
-#[derive(Debug)]
 pub struct Issuing {
     /// The rules, the value sets and the registry of units.
     pub policy: Policy,

@@ -47,7 +47,7 @@ pub struct Metrics {
     /// `signerd_hsm_queue_wait_seconds`: until the first digest of a request went to a worker.
     pub queue_wait: Histogram,
     /// `signerd_hsm_worker_faults_total{kind}`
-    pub hsm_errors: IntCounterVec,
+    pub worker_faults: IntCounterVec,
     /// `signerd_ledger_commit_duration_seconds`
     pub commit_duration: Histogram,
     /// `signerd_key_not_after_timestamp_seconds{key}`
@@ -135,12 +135,8 @@ impl Metrics {
                 "Time of one signing request in the pool.",
                 HSM_BUCKETS,
             )?,
-            hsm_errors: counters(
-                &r,
-                "hsm_errors_total",
-                "Signing requests that failed.",
-                &["kind"],
-            )?,
+            queue_wait: histogram(&r, "hsm_queue_wait_seconds", "Wait of a signing request for a worker.", HSM_BUCKETS)?,
+            worker_faults: counters(&r, "hsm_worker_faults_total", "Faults that workers reported or suffered.", &["kind"])?,
             commit_duration: histogram(
                 &r,
                 "ledger_commit_duration_seconds",

@@ -13,7 +13,6 @@ use hyper::{Method, Request, Response, StatusCode};
 use crate::issue::Issuing;
 
 /// The observability listener's side of HTTP.
-#[derive(Debug)]
 pub struct Observation {
     app: Arc<Issuing>,
 }

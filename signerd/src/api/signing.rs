@@ -16,14 +16,13 @@ use uuid::Uuid;
 use super::media::{self, Form, Wanted};
 use super::problem;
 use crate::access::Client;
-use crate::hcert::SignerCertificate;
+use crate::hcert::{self, SignerCertificate};
 use crate::issue::{self, Answer, IssueError, Issuing};
 use crate::wire::cbor::{Bytes as Encoded, write};
 use crate::wire::problem::Problem;
 use crate::wire::response::TrustListEntry;
 
 /// The signing listener's side of HTTP.
-#[derive(Debug)]
 pub struct Signing {
     app: Arc<Issuing>,
     limits: Limits,
@@ -184,13 +183,13 @@ impl Signing {
     fn trust_list(&self) -> Result<Reply, Problem> {
         let mut signers: Vec<(&String, &Arc<SignerCertificate>)> = self.app.signers.iter().collect();
         signers.sort_by_key(|(issuer, _)| *issuer);
-        let kids: Vec<[u8; 8]> = signers.iter().map(|(_, signer)| signer.kid().as_bytes()).collect();
+        let kids: Vec<hcert::Kid> = signers.iter().map(|(_, signer)| signer.kid()).collect();
         let entries: Vec<TrustListEntry<'_>> = signers
             .iter()
             .zip(&kids)
             .map(|((issuer, signer), kid)| TrustListEntry {
                 alg: signer.alg().cose(),
-                kid: Encoded(kid),
+                kid: Encoded(kid.as_bytes()),
                 state: "active",
                 issuer,
                 not_after: signer.not_after(),

@@ -12,7 +12,6 @@ use std::sync::Arc;
 use hsm_config::{Algorithm, HsmConfig};
 use policy::Policy;
 use rustls::ServerConfig;
-use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};
 
 use crate::access::{Access, Client, Identity};

@@ -206,7 +206,7 @@ impl HsmEvents for Counted {
     }
 
     fn worker_fault(&self, kind: FaultKind) {
-        self.0.hsm_errors.with_label_values(&[kind.name()]).inc();
+        self.0.worker_faults.with_label_values(&[kind.name()]).inc();
     }
 
     fn signed(&self, _key: &str, _signatures: usize, took: Duration) {

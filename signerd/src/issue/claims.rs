@@ -1,12 +1,15 @@
 //! From an approved dose to the claims of its certificate.
 
-use policy::{Approved, ApprovedDose, DISEASE_COVID_19, IssuerRules};
+use policy::{Approved, ApprovedDose, IssuerRules};
 
 use super::plan::Planned;
 use crate::hcert::{Claims, Dcc, Name, Vaccination};
 
 /// Where every vaccination that we certify took place: the statements come from Viet Nam's own units.
 const COUNTRY_OF_VACCINATION: &str = "VN";
+
+/// COVID-19 in SNOMED CT: the one disease of QD 5772 §4.
+const DISEASE_COVID_19: &str = "840539006";
 
 /// Fills the certificate of one dose; every value was approved by the judge.
 pub(super) fn claims(
@@ -23,10 +26,10 @@ pub(super) fn claims(
         expires_at: planned.expires_at,
         dcc: Dcc {
             name: Name {
-                family: names.family.clone(),
-                given: names.given.clone(),
-                family_standard: names.family_standard.clone(),
-                given_standard: names.given_standard.clone(),
+                family: names.r#fn.clone(),
+                given: names.gn.clone(),
+                family_standard: names.fnt.clone(),
+                given_standard: names.gnt.clone(),
             },
             date_of_birth: approved.date_of_birth().to_owned(),
             vaccination: Vaccination {

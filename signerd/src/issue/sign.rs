@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 
 use super::claims::claims;
 use super::judge::Judged;
-use super::plan::{Plan, Planned};
+use super::plan::Plan;
 use super::{Batch, IssueError, Issuing};
 use crate::cpu;
 use crate::hcert::{self, Claims, Hcert, Unsigned};
