@@ -1,0 +1,145 @@
+//! What `policy.toml` may say: its keys and their types, one struct per table.
+//!
+//! In: text. Out: values as they stand there, with their positions, not yet checked; absent keys
+//! stay absent, their defaults are in [`super::check`].
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::{Fault, VERSION, line_of};
+
+/// The whole file.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Spec {
+    pub(super) version: Spanned<i64>,
+    pub(super) value_sets: Option<Vec<Spanned<String>>>,
+    #[serde(default)]
+    pub(super) issuer: BTreeMap<Spanned<String>, IssuerSpec>,
+    #[serde(default)]
+    pub(super) verifier: Vec<VerifierSpec>,
+    pub(super) facility_trust: Option<FacilityTrustSpec>,
+    #[serde(default)]
+    pub(super) facility: Vec<FacilitySpec>,
+}
+
+/// `[issuer.ID]`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct IssuerSpec {
+    pub(super) clients: Vec<Spanned<String>>,
+    pub(super) key: Option<Spanned<String>>,
+    pub(super) iss: Spanned<String>,
+    pub(super) issuing_body: Spanned<String>,
+    pub(super) records_max: Option<Spanned<i64>>,
+    pub(super) doses_per_record_max: Option<Spanned<i64>>,
+    pub(super) validity_months: Option<Spanned<i64>>,
+    pub(super) statement_age_days_max: Option<Spanned<i64>>,
+    pub(super) code_combinations: Option<Spanned<String>>,
+    pub(super) id_check: Option<Spanned<String>>,
+    pub(super) identity_statement: Option<Spanned<String>>,
+    pub(super) facility_signature: Option<Spanned<String>>,
+    pub(super) reissue: Option<Spanned<String>>,
+}
+
+/// `[[verifier]]`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct VerifierSpec {
+    pub(super) certificate: Spanned<String>,
+}
+
+/// `[facility_trust]`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FacilityTrustSpec {
+    pub(super) ca: Spanned<Vec<Spanned<String>>>,
+    #[serde(default)]
+    pub(super) crl: Vec<Spanned<String>>,
+}
+
+/// `[[facility]]`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FacilitySpec {
+    pub(super) id: Spanned<String>,
+    pub(super) name: Spanned<String>,
+    pub(super) area: Option<Spanned<String>>,
+    pub(super) managed_by: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(super) delegates: Vec<Spanned<String>>,
+    #[serde(default)]
+    pub(super) certificate: Vec<CertificateSpec>,
+}
+
+/// `[[facility.certificate]]`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CertificateSpec {
+    pub(super) issuer: Spanned<String>,
+    pub(super) serial: Spanned<String>,
+    pub(super) sha256: Spanned<String>,
+    pub(super) der: Spanned<String>,
+}
+
+/// Reads the file's shape; a file of another version is refused for that and nothing else.
+pub(super) fn read(text: &str) -> Result<Spec, Fault> {
+    let spec = toml::from_str::<Spec>(text);
+    let version = match &spec {
+        Ok(spec) => Some(spec.version.clone()),
+        Err(_) => toml::from_str::<VersionOnly>(text).ok().map(|only| only.version),
+    };
+    match version {
+        Some(version) if *version.get_ref() != VERSION => Err(Fault {
+            line: Some(line_of(text, version.span().start)),
+            key: "version".to_owned(),
+            problem: format!("is {}, and this program reads version {VERSION}", version.get_ref()),
+            remedy: format!("write the file in the format of version {VERSION}"),
+        }),
+        _ => spec.map_err(|error| unreadable(text, &error)),
+    }
+}
+
+/// The one key that every version of the file has.
+#[derive(Deserialize)]
+struct VersionOnly {
+    version: Spanned<i64>,
+}
+
+/// What the TOML reader complains about, with the key that stands in its line.
+fn unreadable(text: &str, error: &toml::de::Error) -> Fault {
+    let message = error.message();
+    let remedy = if message.contains("unknown field") {
+        "correct its spelling or remove it"
+    } else if message.contains("missing field") {
+        "add it"
+    } else if message.contains("invalid type") {
+        "give a value of the type that is expected"
+    } else {
+        "correct the syntax (TOML 1.0)"
+    };
+    let line = error.span().map(|span| line_of(text, span.start));
+    Fault {
+        line,
+        key: line.map_or_else(String::new, |line| key_in_line(text, line)),
+        problem: message.trim().replace('\n', ", "),
+        remedy: remedy.to_owned(),
+    }
+}
+
+/// The dotted key of a line: the table it stands in, and what stands before its `=`.
+fn key_in_line(text: &str, line: usize) -> String {
+    let mut table = "";
+    let mut key = "";
+    for text in text.lines().take(line).map(str::trim) {
+        key = "";
+        if text.starts_with('[') {
+            table = text.split('#').next().unwrap_or(text).trim().trim_matches(['[', ']']);
+        } else if let Some((name, _)) = text.split_once('=') {
+            key = name.trim();
+        }
+    }
+    [table, key].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(".")
+}

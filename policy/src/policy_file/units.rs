@@ -1,0 +1,142 @@
+//! Which `[[facility]]` tables are acceptable.
+//!
+//! In: the tables as they were read. Out: the registry. A unit or a certificate that stands twice is
+//! a fault: a certificate must lead to one unit. Managers and delegates need not be registered
+//! themselves: a unit that signs nothing has no row.
+
+use std::collections::{HashMap, hash_map::Entry};
+
+use data_encoding::{BASE64, HEXUPPER_PERMISSIVE};
+use toml::Spanned;
+
+use super::{
+    Faults,
+    check::text,
+    spec::{CertificateSpec, FacilitySpec},
+};
+use crate::registry::{Facility, RegisteredCertificate, Registry};
+
+/// The longest id of a unit, as in the wire's format.
+const FACILITY_ID_MAX: usize = 64;
+/// The longest serial number of a certificate (RFC 5280 §4.1.2.2), in bytes.
+const SERIAL_BYTES_MAX: usize = 20;
+
+/// Checks all units.
+pub(super) fn registry(specs: Vec<FacilitySpec>, faults: &mut Faults<'_>) -> Registry {
+    let mut registry = Registry::default();
+    for spec in specs {
+        let position = registry.facilities.len();
+        enter(&mut registry.by_id, &spec.id, position, faults);
+        let key = format!("facility {}", spec.id.get_ref());
+        let mut certificates = Vec::with_capacity(spec.certificate.len());
+        for certificate in spec.certificate {
+            let span = certificate.sha256.span();
+            let Some(certificate) = registered(&key, certificate, faults) else { continue };
+            let place = (position, certificates.len());
+            if registry.by_digest.insert(certificate.sha256, place).is_some() {
+                let problem = "the certificate is registered twice".to_owned();
+                let remedy =
+                    "register it for one unit; others may name that unit as manager or delegate";
+                faults.add(span, format!("{key}: certificate"), [problem, remedy.to_owned()]);
+            }
+            certificates.push(certificate);
+        }
+        registry.facilities.push(Facility {
+            id: unit_id(format!("{key}: id"), spec.id, faults),
+            name: text(format!("{key}: name"), spec.name, faults),
+            area: spec.area.map(|area| text(format!("{key}: area"), area, faults)),
+            managed_by: spec.managed_by.map(|id| unit_id(format!("{key}: managed_by"), id, faults)),
+            delegates: spec
+                .delegates
+                .into_iter()
+                .map(|id| unit_id(format!("{key}: delegates"), id, faults))
+                .collect(),
+            certificates,
+        });
+    }
+    registry
+}
+
+/// Notes where a unit stands.
+fn enter(
+    by_id: &mut HashMap<String, usize>,
+    id: &Spanned<String>,
+    position: usize,
+    faults: &mut Faults<'_>,
+) {
+    match by_id.entry(id.get_ref().clone()) {
+        Entry::Vacant(free) => {
+            free.insert(position);
+        }
+        Entry::Occupied(_) => {
+            let problem = "the unit is registered twice".to_owned();
+            let remedy = "join the two tables".to_owned();
+            faults.add(id.span(), format!("facility {}", id.get_ref()), [problem, remedy]);
+        }
+    }
+}
+
+/// Checks the form of a unit's id.
+fn unit_id(key: String, id: Spanned<String>, faults: &mut Faults<'_>) -> String {
+    let text = id.get_ref();
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    if !text.starts_with(|c: char| c.is_ascii_alphanumeric())
+        || text.len() > FACILITY_ID_MAX
+        || !text.chars().all(allowed)
+    {
+        let problem = "is not the id of a unit".to_owned();
+        let remedy = "use 1 to 64 of A-Z, a-z, 0-9, ., _ and -, beginning with a letter or digit";
+        faults.add(id.span(), key, [problem, remedy.to_owned()]);
+    }
+    id.into_inner()
+}
+
+/// Decodes one certificate; whether its bytes fit its digest and names is checked where it is used.
+fn registered(
+    key: &str,
+    spec: CertificateSpec,
+    faults: &mut Faults<'_>,
+) -> Option<RegisteredCertificate> {
+    let key = |name: &str| format!("{key}: certificate.{name}");
+    let issuer = text(key("issuer"), spec.issuer, faults);
+    let serial = hex(key("serial"), &spec.serial, faults).and_then(|bytes| {
+        let leading_zeros = bytes.iter().take_while(|&&byte| byte == 0).count();
+        let serial = bytes.get(leading_zeros..).unwrap_or_default().to_vec();
+        let fits = (1..=SERIAL_BYTES_MAX).contains(&serial.len());
+        if !fits {
+            let problem = "is not the serial number of a certificate".to_owned();
+            let remedy = "use 1 to 20 bytes in hex, not zero".to_owned();
+            faults.add(spec.serial.span(), key("serial"), [problem, remedy]);
+        }
+        fits.then_some(serial)
+    });
+    let sha256 = hex(key("sha256"), &spec.sha256, faults).and_then(|bytes| {
+        let digest = <[u8; 32]>::try_from(bytes).ok();
+        if digest.is_none() {
+            let problem = "is not a SHA-256 digest".to_owned();
+            faults.add(
+                spec.sha256.span(),
+                key("sha256"),
+                [problem, "use 64 hex digits".to_owned()],
+            );
+        }
+        digest
+    });
+    let der = BASE64.decode(spec.der.get_ref().as_bytes()).ok().filter(|der| !der.is_empty());
+    if der.is_none() {
+        let problem = "is not base64".to_owned();
+        let remedy = "use standard base64 with padding, in one line".to_owned();
+        faults.add(spec.der.span(), key("der"), [problem, remedy]);
+    }
+    Some(RegisteredCertificate { issuer, serial: serial?, sha256: sha256?, der: der? })
+}
+
+/// Reads hex digits of either case.
+fn hex(key: String, value: &Spanned<String>, faults: &mut Faults<'_>) -> Option<Vec<u8>> {
+    let bytes = HEXUPPER_PERMISSIVE.decode(value.get_ref().as_bytes()).ok();
+    if bytes.is_none() {
+        let problem = "is not an even number of hex digits".to_owned();
+        faults.add(value.span(), key, [problem, "use only 0-9 and A-F".to_owned()]);
+    }
+    bytes
+}

@@ -1,0 +1,213 @@
+use jiff::civil::date;
+use serde_json::Value;
+
+use super::*;
+
+fn catalogue(ids: &[&str]) -> Catalogue {
+    Catalogue::select(ids.iter().copied()).unwrap()
+}
+
+fn both() -> Catalogue {
+    catalogue(&["qd-5772", "eu-2.12.0"])
+}
+
+/// Reads the values of a file of the EU's value sets, if the shared data are there.
+fn published(file: &str) -> Option<serde_json::Map<String, Value>> {
+    let root = std::env::var("SIGNERD_HCERT_DATA").unwrap_or_else(|_| {
+        concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/hcert/data").to_owned()
+    });
+    let path = format!("{root}/valuesets/2.12.0/{file}");
+    let Ok(text) = std::fs::read_to_string(&path) else {
+        eprintln!("SKIPPED: no {path} (set SIGNERD_HCERT_DATA)");
+        return None;
+    };
+    let file: Value = serde_json::from_str(&text).unwrap();
+    Some(file["valueSetValues"].as_object().unwrap().clone())
+}
+
+#[test]
+fn every_set_reads_and_stands_for_itself() {
+    // Every built-in set can be selected, and its file states the id that selects it.
+    for (id, text) in SETS {
+        let set: SetFile = read(id, text).unwrap();
+        assert_eq!(set._id, id);
+        assert!(Catalogue::select([id]).is_ok());
+    }
+}
+
+#[test]
+fn an_unknown_set_is_refused() {
+    // A set that does not exist is refused by name.
+    let fault = Catalogue::select(["eu-9"]).unwrap_err();
+    assert_eq!(fault, ValueSetFault::Unknown { id: "eu-9".to_owned() });
+}
+
+#[test]
+fn the_decisions_tables_are_complete() {
+    // The decision lists one disease, three vaccine types, eight products and seven manufacturers.
+    let decision = catalogue(&["qd-5772"]);
+    let count = |kind| decision.codes[&kind].len();
+    assert_eq!(
+        [Kind::Disease, Kind::Vaccine, Kind::Product, Kind::Manufacturer].map(count),
+        [1, 3, 8, 7]
+    );
+}
+
+#[test]
+fn the_eus_sets_are_those_published() {
+    // Every code of release 2.12.0 is in the file, with its state, and no other is.
+    let eu = catalogue(&["eu-2.12.0"]);
+    for (kind, file) in [
+        (Kind::Disease, "disease-agent-targeted.json"),
+        (Kind::Vaccine, "vaccine-prophylaxis.json"),
+        (Kind::Product, "vaccine-medicinal-product.json"),
+        (Kind::Manufacturer, "vaccine-mah-manf.json"),
+    ] {
+        let Some(values) = published(file) else { return };
+        assert_eq!(eu.codes[&kind].len(), values.len(), "{file}");
+        for (code, value) in values {
+            let known = &eu.codes[&kind][&code];
+            assert_eq!(value["active"], known.inactive_since.is_none(), "{code}");
+            assert!(value["display"].as_str().unwrap().starts_with(&known.label), "{code}");
+        }
+    }
+}
+
+#[test]
+fn combinations_are_the_published_encoding_instructions() {
+    // Product, manufacturer and type belong together exactly where the EU's instructions say so.
+    let eu = catalogue(&["eu-2.12.0"]);
+    let Some(rows) = published("vaccine-encoding-instructions.json") else { return };
+    for row in rows.values() {
+        let product = row["vaccine-code"].as_str().unwrap().trim_end_matches(" (deprecated)");
+        let manufacturer = row["vaccine-manufacturer"].as_str().unwrap();
+        let types: Vec<_> =
+            row["sct-codes"].as_array().unwrap().iter().map(|v| v.as_str().unwrap()).collect();
+        for vaccine in eu.codes[&Kind::Vaccine].keys() {
+            assert_eq!(
+                eu.belong_together(product, manufacturer, vaccine),
+                types.contains(&vaccine.as_str()),
+                "{product} {vaccine}"
+            );
+        }
+    }
+}
+
+#[test]
+fn countries_are_those_published() {
+    // A nationality is a country code of ISO 3166-1, as the EU's value set lists them.
+    let Some(values) = published("country-2-codes.json") else { return };
+    let all = both();
+    assert_eq!(all.countries.len(), values.len());
+    assert!(values.keys().all(|code| all.is_country(code)));
+    assert!(!all.is_country("vn") && !all.is_country("XX") && !all.is_country(""));
+}
+
+#[test]
+fn every_combination_is_of_known_codes() {
+    // No product names a manufacturer or a type that the two sets together do not have.
+    let all = both();
+    for (product, pairs) in &all.combinations {
+        assert!(all.knows(Kind::Product, product, None));
+        for (manufacturer, vaccine) in pairs {
+            assert!(all.knows(Kind::Manufacturer, manufacturer, None), "{product}");
+            assert!(all.knows(Kind::Vaccine, vaccine, None), "{product}");
+        }
+    }
+}
+
+#[test]
+fn the_right_combinations_of_the_decisions_products() {
+    // For each of the decision's eight products, these types are right and no other is.
+    let mrna: &[&str] = &["1119349007", "28531000087107"];
+    let vector: &[&str] = &["29061000087103", "28531000087107", "J07BX03"];
+    let inactivated: &[&str] = &["1157024006", "28531000087107", "J07BX03"];
+    let other: &[&str] = &["28531000087107", "J07BX03"];
+    let all = both();
+    for (product, manufacturer, right) in [
+        ("EU/1/20/1528", "ORG-100030215", mrna),
+        ("EU/1/20/1507", "ORG-100031184", mrna),
+        ("EU/1/21/1529", "ORG-100001699", vector),
+        ("EU/1/20/1525", "ORG-100001417", vector),
+        ("Hayat-Vax", "ORG-100023050", inactivated),
+        ("BBIBP-CorV", "ORG-100020693", inactivated),
+        ("Sputnik-V", "Gamaleya-Research-Institute", vector),
+        ("Abdala", "CIGB", other),
+    ] {
+        for vaccine in all.codes[&Kind::Vaccine].keys() {
+            assert_eq!(
+                all.belong_together(product, manufacturer, vaccine),
+                right.contains(&vaccine.as_str()),
+                "{product} {vaccine}"
+            );
+        }
+        assert!(!all.belong_together(product, "Fiocruz", right[0]), "{product}");
+    }
+}
+
+#[test]
+fn the_published_slips_are_not_right() {
+    // The decision's own example (an mRNA vaccine as antigen), and the real sample's wrong holder.
+    let all = both();
+    assert!(!all.belong_together("EU/1/20/1528", "ORG-100030215", "1119305005"));
+    assert!(!all.belong_together("EU/1/21/1529", "ORG-100030215", "J07BX03"));
+}
+
+#[test]
+fn an_inactive_code_stays_for_earlier_doses() {
+    // A code that became inactive is known for doses before that day and for none from it on.
+    let eu = catalogue(&["eu-2.12.0"]);
+    let knows = |given| eu.knows(Kind::Vaccine, "J07BX03", Some(given));
+    assert!(knows(date(2021, 6, 20)) && knows(date(2023, 1, 24)));
+    assert!(!knows(date(2023, 1, 25)));
+}
+
+#[test]
+fn a_code_is_known_if_any_selected_set_knows_it() {
+    // The decision still lists J07BX03, so with it selected the code is known on every day.
+    let given = Some(date(2024, 1, 1));
+    assert!(both().knows(Kind::Vaccine, "J07BX03", given));
+    assert!(catalogue(&["eu-2.12.0", "qd-5772"]).knows(Kind::Vaccine, "J07BX03", given));
+    assert!(!catalogue(&["qd-5772"]).knows(Kind::Product, "CoronaVac", given));
+    assert!(both().knows(Kind::Product, "CoronaVac", given));
+    // A code of another list, and a code with a slip of the pen, are unknown.
+    assert!(!both().knows(Kind::Product, "CIGB", given));
+    assert!(!both().knows(Kind::Product, "EU/1/20/1528 ", given));
+}
+
+#[test]
+fn two_sets_that_retire_a_code_keep_the_later_day() {
+    // Where both sets have a code inactive, the later day counts.
+    let mut both = catalogue(&[]);
+    for day in ["2022-01-01", "2023-01-01", "2021-01-01"] {
+        let row = ("X".to_owned(), "x".to_owned(), Day::try_from(day.to_owned()).ok());
+        both.add_code(Kind::Vaccine, row);
+    }
+    assert!(both.knows(Kind::Vaccine, "X", Some(date(2022, 12, 31))));
+    assert!(!both.knows(Kind::Vaccine, "X", Some(date(2023, 1, 1))));
+}
+
+#[test]
+fn the_first_set_gives_the_label() {
+    // A code is called what the first selected set calls it.
+    let label = |ids| catalogue(ids).label(Kind::Product, "EU/1/20/1528").map(str::to_owned);
+    assert_eq!(label(&["qd-5772", "eu-2.12.0"]).as_deref(), Some("Comirnaty/ Pfizer"));
+    assert_eq!(label(&["eu-2.12.0", "qd-5772"]).as_deref(), Some("Comirnaty"));
+    assert_eq!(both().label(Kind::Disease, "840539006"), Some("COVID-19"));
+    assert_eq!(both().label(Kind::Product, "Nothing"), None);
+}
+
+#[test]
+fn a_series_is_two_doses_but_for_two_products() {
+    // Janssen's series is one dose, Abdala's three, all others' two.
+    let all = both();
+    for product in all.codes[&Kind::Product].keys() {
+        let size = match product.as_str() {
+            "EU/1/20/1525" => 1,
+            "Abdala" => 3,
+            _ => 2,
+        };
+        assert_eq!(all.series_size(product), size, "{product}");
+    }
+    assert_eq!(all.series_size("unheard of"), 2);
+}
