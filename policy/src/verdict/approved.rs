@@ -27,6 +27,8 @@ pub struct Approved {
 /// One dose that may be certified, as its certificate shows it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ApprovedDose {
+    /// Its place in the record's list, for the path of a reason.
+    pub index: usize,
     /// Which dose it was.
     pub number: u8,
     /// Field `dn`: the number in the series.
@@ -118,8 +120,9 @@ pub(super) fn name_reason(fault: NameFault) -> Reason {
     Reason::new(code, format!("/record/holder/{member}"))
 }
 
-fn approved_dose(case: &Case<'_>, DoseCase { dose, .. }: &DoseCase<'_>) -> ApprovedDose {
+fn approved_dose(case: &Case<'_>, DoseCase { index, dose, .. }: &DoseCase<'_>) -> ApprovedDose {
     ApprovedDose {
+        index: *index,
         number: dose.number,
         dn: dose.number,
         sd: doses_in_series(case, dose.number, &dose.product),

@@ -1,0 +1,59 @@
+//! Why a worker cannot go on, said to three readers: the log, the front and the exit code.
+//!
+//! A fault of the configuration names the file or key, the problem and the remedy. None of them
+//! carries a PIN or a byte of a key.
+
+use std::fmt;
+
+use crate::hsm::FaultKind;
+
+/// A fault that ends the worker, or the start of it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) struct Fault {
+    kind: FaultKind,
+    detail: String,
+}
+
+impl Fault {
+    /// The machine or token does not fit `hsm.toml`; an operator must act.
+    pub(super) fn config(
+        subject: impl fmt::Display,
+        problem: impl fmt::Display,
+        remedy: impl fmt::Display,
+    ) -> Self {
+        Self { kind: FaultKind::Config, detail: format!("{subject}: {problem}; {remedy}") }
+    }
+
+    /// The PIN was refused, or must not be tried.
+    pub(super) fn pin(detail: impl Into<String>) -> Self {
+        Self { kind: FaultKind::Pin, detail: detail.into() }
+    }
+
+    /// The token or something on the way to it failed; starting again may cure it.
+    pub(super) fn token(detail: impl Into<String>) -> Self {
+        Self { kind: FaultKind::Token, detail: detail.into() }
+    }
+
+    pub(super) const fn kind(&self) -> FaultKind {
+        self.kind
+    }
+
+    pub(super) fn detail(&self) -> &str {
+        &self.detail
+    }
+
+    /// `EX_TEMPFAIL`, `EX_NOPERM` and `EX_CONFIG` of sysexits.h.
+    pub(super) const fn exit_code(&self) -> u8 {
+        match self.kind {
+            FaultKind::Token => 75,
+            FaultKind::Pin => 77,
+            FaultKind::Config | FaultKind::Key => 78,
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.kind.name(), self.detail)
+    }
+}

@@ -1,0 +1,272 @@
+//! The daily work: requests from the connection to the session threads, answers back.
+//!
+//! One thread per lane takes from one bounded queue, so any free session serves the next request.
+//! A lane that fails is renewed once and the digest tried again; if that fails, too, the worker
+//! ends and the front starts another. An idle lane proves one of its keys from time to time: it
+//! keeps connections through firewalls alive and shows a lost token before a request does.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::sync::Condvar;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
+use std::time::Duration;
+use std::time::Instant;
+
+use hsm_config::HsmConfig;
+
+use super::channel::Front;
+use super::channel::Outlet;
+use super::end_now;
+use super::fault::Fault;
+use super::key::Lane;
+use super::key::SignError;
+use super::say;
+use super::watchdog::Watchdog;
+use crate::hsm::FaultKind;
+use crate::hsm::ipc;
+use crate::hsm::ipc::Bytes;
+use crate::hsm::ipc::DIGEST_BYTES;
+use crate::hsm::ipc::Hello;
+use crate::hsm::ipc::ToFront;
+use crate::hsm::ipc::ToWorker;
+
+/// Requests that may wait here; the front sends one more than there are sessions (at most 33).
+const QUEUE_MAX: usize = 64;
+/// How long a lane rests before it proves a key; firewalls drop idle connections after minutes.
+const PROOF_INTERVAL: Duration = Duration::from_secs(20);
+/// Longest time between two heartbeats; with short deadlines it is a quarter of them.
+const HEARTBEAT_MAX: Duration = Duration::from_secs(1);
+
+/// Runs the lanes while `attend` looks after connections; gives out what ended it.
+pub(super) fn serve(
+    lanes: Vec<Lane>,
+    config: &HsmConfig,
+    watchdog: &Watchdog,
+    mut attend: impl FnMut(&Station) -> Result<(), Fault>,
+) -> Result<(), Fault> {
+    let Some(first) = lanes.first() else { return Err(Fault::token("there is no session")) };
+    let station = Station {
+        hello: ToFront::Hello(Hello {
+            version: ipc::VERSION,
+            module: first.token().module().to_owned(),
+            token: first.token().name().to_owned(),
+            keys: first.key_names(),
+            secret: Bytes::new(first.token().secret().to_vec()),
+        }),
+        queue: Arc::default(),
+        watchdog: watchdog.clone(),
+    };
+    let heartbeat = HEARTBEAT_MAX.min(config.call_deadline() / 4);
+    let beating = watchdog.clone();
+    std::thread::spawn(move || {
+        loop {
+            std::thread::sleep(heartbeat);
+            // A front that has gone is noticed by who reads from it.
+            let _ = beating.outlet().send(&ToFront::Alive);
+        }
+    });
+    for (number, lane) in lanes.into_iter().enumerate() {
+        let worker = Session {
+            number,
+            keys: lane.key_names(),
+            queue: Arc::clone(&station.queue),
+            watchdog: watchdog.clone(),
+            call_deadline: config.call_deadline(),
+        };
+        std::thread::spawn(move || worker.work(lane));
+    }
+    attend(&station)
+}
+
+/// What looks after a connection.
+pub(super) struct Station {
+    hello: ToFront,
+    queue: Arc<Queue>,
+    watchdog: Watchdog,
+}
+
+impl Station {
+    /// Greets a front and takes its requests until it goes.
+    pub(super) fn attend(&self, front: &Front) -> Result<(), Fault> {
+        let outlet = front.outlet();
+        if outlet.send(&self.hello).is_err() {
+            return Ok(());
+        }
+        // Only now: a heartbeat before the hello would be one to nobody.
+        self.watchdog.tell(Arc::clone(&outlet));
+        let mut reader = io::BufReader::new(front.reader());
+        loop {
+            match ipc::read(&mut reader) {
+                Ok(Some(ToWorker::Sign { id, key, digests })) => {
+                    let job = Job { id, key, digests, outlet: Arc::clone(&outlet) };
+                    if let Err(job) = self.queue.put(job) {
+                        job.fail(FaultKind::Token, "the worker's queue is full");
+                    }
+                }
+                Ok(None) => return Ok(()),
+                Err(e) => {
+                    say(&format!("the front cannot be understood: {e}"));
+                    return Ok(());
+                }
+            }
+        }
+    }
+}
+
+/// A request and who wants the answer.
+struct Job {
+    id: u64,
+    key: String,
+    digests: Bytes,
+    outlet: Arc<Outlet>,
+}
+
+impl Job {
+    // A front that has gone wants no answer.
+    fn answer(&self, answer: &ToFront) {
+        let _ = self.outlet.send(answer);
+    }
+
+    fn fail(&self, kind: FaultKind, detail: &str) {
+        self.answer(&ToFront::Failed { id: self.id, kind, detail: detail.to_owned() });
+    }
+}
+
+#[derive(Default)]
+struct Queue {
+    jobs: Mutex<VecDeque<Job>>,
+    filled: Condvar,
+}
+
+impl Queue {
+    fn put(&self, job: Job) -> Result<(), Job> {
+        let mut jobs = self.jobs();
+        if jobs.len() >= QUEUE_MAX {
+            return Err(job);
+        }
+        jobs.push_back(job);
+        self.filled.notify_one();
+        Ok(())
+    }
+
+    /// The next job, or nothing after a rest.
+    fn take(&self, rest: Duration) -> Option<Job> {
+        let jobs = self.jobs();
+        let (mut jobs, _) = self
+            .filled
+            .wait_timeout_while(jobs, rest, |jobs| jobs.is_empty())
+            .unwrap_or_else(PoisonError::into_inner);
+        jobs.pop_front()
+    }
+
+    fn jobs(&self) -> MutexGuard<'_, VecDeque<Job>> {
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A thread with a lane.
+struct Session {
+    number: usize,
+    keys: Vec<String>,
+    queue: Arc<Queue>,
+    watchdog: Watchdog,
+    call_deadline: Duration,
+}
+
+impl Session {
+    fn work(self, mut lane: Lane) {
+        let mut canaries = self.keys.iter().cycle();
+        loop {
+            let outcome = match self.queue.take(PROOF_INTERVAL) {
+                Some(job) => self.serve(lane, &job),
+                None => self.prove(lane, canaries.next()),
+            };
+            match outcome {
+                Ok(kept) => lane = kept,
+                Err(fault) => self.give_up(&fault),
+            }
+        }
+    }
+
+    fn serve(&self, mut lane: Lane, job: &Job) -> Result<Lane, Fault> {
+        let since = Instant::now();
+        let (digests, rest) = job.digests.0.as_chunks::<DIGEST_BYTES>();
+        if digests.is_empty() || !rest.is_empty() {
+            job.fail(FaultKind::Token, "the digests are not whole");
+            return Ok(lane);
+        }
+        let mut signatures = Vec::new();
+        for digest in digests {
+            let signature;
+            (lane, signature) = self.sign(lane, &job.key, digest)?;
+            let Some(signature) = signature else {
+                job.fail(FaultKind::Key, "the worker has no such key");
+                return Ok(lane);
+            };
+            signatures.extend_from_slice(&signature);
+        }
+        job.answer(&ToFront::Signed {
+            id: job.id,
+            signatures: Bytes::new(signatures),
+            took_us: u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX),
+        });
+        Ok(lane)
+    }
+
+    /// Signs, with one renewal of the lane; nothing where the key is unknown.
+    fn sign(
+        &self,
+        lane: Lane,
+        key: &str,
+        digest: &[u8; DIGEST_BYTES],
+    ) -> Result<(Lane, Option<Vec<u8>>), Fault> {
+        let first = {
+            let _watched = self.watchdog.watch(self.number, self.call_deadline);
+            lane.sign(key, digest)
+        };
+        match first {
+            Ok(signature) => return Ok((lane, Some(signature))),
+            Err(SignError::UnknownKey) => return Ok((lane, None)),
+            Err(SignError::Token(detail)) => say(&format!("session renewed: {detail}")),
+        }
+        let lane = self.renew(lane)?;
+        let _watched = self.watchdog.watch(self.number, self.call_deadline);
+        match lane.sign(key, digest) {
+            Ok(signature) => Ok((lane, Some(signature))),
+            Err(SignError::UnknownKey) => Ok((lane, None)),
+            Err(SignError::Token(detail)) => Err(Fault::token(detail)),
+        }
+    }
+
+    fn prove(&self, lane: Lane, key: Option<&String>) -> Result<Lane, Fault> {
+        let Some(key) = key else { return Ok(lane) };
+        let outcome = {
+            let _watched = self.watchdog.watch(self.number, self.call_deadline);
+            lane.prove(key)
+        };
+        match outcome {
+            Ok(()) | Err(SignError::UnknownKey) => Ok(lane),
+            Err(SignError::Token(detail)) => {
+                say(&format!("session renewed after a proof failed: {detail}"));
+                self.renew(lane)
+            }
+        }
+    }
+
+    fn renew(&self, lane: Lane) -> Result<Lane, Fault> {
+        // Finding and proving makes a dozen calls for each key.
+        let calls = u32::try_from(self.keys.len()).unwrap_or(1).saturating_mul(4).max(4);
+        let deadline = self.call_deadline.saturating_mul(calls).min(super::START_DEADLINE);
+        let _watched = self.watchdog.watch(self.number, deadline);
+        lane.renew()
+    }
+
+    fn give_up(&self, fault: &Fault) -> ! {
+        say(&fault.to_string());
+        let _ = self.watchdog.outlet().bid_farewell(fault);
+        end_now()
+    }
+}
