@@ -274,13 +274,18 @@ impl SigningSpec {
                 None
             }
             (None, Some(_), None) => {
-                let remedy = "start the service by systemd with LoadCredential=, or use signing.key";
+                let remedy =
+                    "start the service by systemd with LoadCredential=, or use signing.key";
                 faults.add("signing.key_credential", "no credentials were passed", remedy);
                 None
             }
             _ => {
                 let remedy = "give one: a path, or the name of a systemd credential";
-                faults.add("signing.key", "exactly one of key and key_credential is needed", remedy);
+                faults.add(
+                    "signing.key",
+                    "exactly one of key and key_credential is needed",
+                    remedy,
+                );
                 None
             }
         };
@@ -410,7 +415,7 @@ mod tests {
     fn an_unknown_member_is_refused_with_its_line() {
         // A member that nobody knows is a fault, told with its line.
         let faults = parse(&GOOD.replace("[rate]", "[rate]\n        per_minute = 5")).unwrap_err();
-        assert_eq!(faults[0].line, Some(19));
+        assert_eq!(faults[0].line, Some(18));
         assert!(faults[0].problem.contains("per_minute"), "{}", faults[0]);
     }
 }

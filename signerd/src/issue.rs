@@ -80,7 +80,11 @@ struct Batch {
 ///
 /// # Errors
 /// One error for the whole request; then nothing was released, and the batch id is as it was.
-pub async fn issue(app: Arc<Issuing>, client: Arc<Client>, body: Bytes) -> Result<Answer, IssueError> {
+pub async fn issue(
+    app: Arc<Issuing>,
+    client: Arc<Client>,
+    body: Bytes,
+) -> Result<Answer, IssueError> {
     let batch = Batch::open(&app, client, body).await?;
     let now = app.clock.now()?;
     let digest = batch.digest().await?;
@@ -98,7 +102,11 @@ pub async fn issue(app: Arc<Issuing>, client: Arc<Client>, body: Bytes) -> Resul
 ///
 /// # Errors
 /// The same as [`issue`] up to the judgement.
-pub async fn preview(app: Arc<Issuing>, client: Arc<Client>, body: Bytes) -> Result<Answer, IssueError> {
+pub async fn preview(
+    app: Arc<Issuing>,
+    client: Arc<Client>,
+    body: Bytes,
+) -> Result<Answer, IssueError> {
     let batch = Batch::open(&app, client, body).await?;
     let now = app.clock.now()?;
     policy::expiry(now, batch.rules(&app)?.validity_months(), batch.signer.not_after())?;
@@ -110,7 +118,12 @@ pub async fn preview(app: Arc<Issuing>, client: Arc<Client>, body: Bytes) -> Res
     Ok(Answer { body, replayed: false })
 }
 
-async fn fresh(app: &Arc<Issuing>, batch: &Batch, ticket: Ticket, now: i64) -> Result<Answer, IssueError> {
+async fn fresh(
+    app: &Arc<Issuing>,
+    batch: &Batch,
+    ticket: Ticket,
+    now: i64,
+) -> Result<Answer, IssueError> {
     let months = batch.rules(app)?.validity_months();
     let expires_at = policy::expiry(now, months, batch.signer.not_after())?;
     let mut judged = batch.judge(app, now, judge::Rate::Spend).await?;
@@ -219,7 +232,12 @@ impl Batch {
         Ok(cpu::run(move || keys.request_digest(&body)).await?)
     }
 
-    async fn judge(&self, app: &Arc<Issuing>, now: i64, rate: judge::Rate) -> Result<Judged, IssueError> {
+    async fn judge(
+        &self,
+        app: &Arc<Issuing>,
+        now: i64,
+        rate: judge::Rate,
+    ) -> Result<Judged, IssueError> {
         let (app, client) = (Arc::clone(app), Arc::clone(&self.client));
         let (body, issuer) = (self.body.clone(), self.issuer.clone());
         cpu::run(move || judge::judge(&app, &client, &body, (&issuer, now, rate))).await?

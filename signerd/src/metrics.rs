@@ -135,8 +135,18 @@ impl Metrics {
                 "Time of one signing request in the pool.",
                 HSM_BUCKETS,
             )?,
-            queue_wait: histogram(&r, "hsm_queue_wait_seconds", "Wait of a signing request for a worker.", HSM_BUCKETS)?,
-            worker_faults: counters(&r, "hsm_worker_faults_total", "Faults that workers reported or suffered.", &["kind"])?,
+            queue_wait: histogram(
+                &r,
+                "hsm_queue_wait_seconds",
+                "Wait of a signing request for a worker.",
+                HSM_BUCKETS,
+            )?,
+            worker_faults: counters(
+                &r,
+                "hsm_worker_faults_total",
+                "Faults that workers reported or suffered.",
+                &["kind"],
+            )?,
             commit_duration: histogram(
                 &r,
                 "ledger_commit_duration_seconds",

@@ -27,7 +27,8 @@ pub(super) const PROBLEM_JSON: &str = "application/problem+json";
 
 /// Reads `Accept`: without one, CBOR; of several, the first that we have.
 pub(super) fn wanted(headers: &HeaderMap) -> Wanted {
-    let values: Vec<&str> = headers.get_all(ACCEPT).iter().filter_map(|v| v.to_str().ok()).collect();
+    let values: Vec<&str> =
+        headers.get_all(ACCEPT).iter().filter_map(|v| v.to_str().ok()).collect();
     if values.is_empty() {
         return Wanted { answer: Some(Form::Cbor), problem: Form::Cbor };
     }

@@ -30,7 +30,8 @@ impl Readiness {
         let mut obstacles = Vec::new();
         let health = app.pool.health();
         if health.pin_latched {
-            obstacles.push("hsm: wrong PIN latched; mend it, then: signerd hsm clear-pin-latch".into());
+            obstacles
+                .push("hsm: wrong PIN latched; mend it, then: signerd hsm clear-pin-latch".into());
         } else if health.live == 0 {
             let fault = health.fault.unwrap_or_else(|| "workers are starting".into());
             obstacles.push(format!("hsm: no live worker: {fault}"));

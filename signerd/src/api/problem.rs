@@ -66,8 +66,9 @@ fn batch(fault: &policy::BatchFault) -> Problem {
             Problem::new(422, "batch.over_limit", "Batch over the limit").detail(fault.to_string())
         }
         policy::BatchFault::DuplicateRecord { second, .. } => {
-            let mut problem = Problem::new(422, "batch.duplicate_record", "Dose twice in the batch")
-                .detail(fault.to_string());
+            let mut problem =
+                Problem::new(422, "batch.duplicate_record", "Dose twice in the batch")
+                    .detail(fault.to_string());
             problem.path = Some(format!("/records/{second}"));
             problem
         }

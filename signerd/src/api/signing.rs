@@ -81,7 +81,12 @@ impl Signing {
     }
 
     /// Answers one request of the client with this certificate.
-    pub async fn answer<B>(&self, certificate: &[u8], request: Request<B>, phase: Phase) -> Response<Full<Bytes>>
+    pub async fn answer<B>(
+        &self,
+        certificate: &[u8],
+        request: Request<B>,
+        phase: Phase,
+    ) -> Response<Full<Bytes>>
     where
         B: Body<Data = Bytes> + Send,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -112,7 +117,13 @@ impl Signing {
         response
     }
 
-    async fn reply<B>(&self, certificate: &[u8], request: Request<B>, phase: Phase, wanted: Wanted) -> Result<Reply, Problem>
+    async fn reply<B>(
+        &self,
+        certificate: &[u8],
+        request: Request<B>,
+        phase: Phase,
+        wanted: Wanted,
+    ) -> Result<Reply, Problem>
     where
         B: Body<Data = Bytes> + Send,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -131,8 +142,11 @@ impl Signing {
         if !media::is_cbor(request.headers()) || request.headers().contains_key(CONTENT_ENCODING) {
             return Err(problem::unsupported());
         }
-        let announced = request.headers().get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse().ok());
-        if announced.is_some_and(|length: u64| usize::try_from(length).map_or(true, |l| l > self.limits.body_bytes_max)) {
+        let announced =
+            request.headers().get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse().ok());
+        if announced.is_some_and(|length: u64| {
+            usize::try_from(length).map_or(true, |l| l > self.limits.body_bytes_max)
+        }) {
             return Err(problem::too_large(self.limits.body_bytes_max));
         }
         if phase == Phase::Draining {
@@ -144,7 +158,12 @@ impl Signing {
     }
 
     /// Runs the spine in a task of its own: a client that goes away does not cut a batch in half.
-    async fn batch(&self, route: Route, client: Arc<Client>, body: Bytes) -> Result<Reply, Problem> {
+    async fn batch(
+        &self,
+        route: Route,
+        client: Arc<Client>,
+        body: Bytes,
+    ) -> Result<Reply, Problem> {
         let (app, id) = (Arc::clone(&self.app), client.id.clone());
         let task = match route {
             Route::Preview => tokio::spawn(issue::preview(app, client, body)),
@@ -181,7 +200,8 @@ impl Signing {
     }
 
     fn trust_list(&self) -> Result<Reply, Problem> {
-        let mut signers: Vec<(&String, &Arc<SignerCertificate>)> = self.app.signers.iter().collect();
+        let mut signers: Vec<(&String, &Arc<SignerCertificate>)> =
+            self.app.signers.iter().collect();
         signers.sort_by_key(|(issuer, _)| *issuer);
         let kids: Vec<hcert::Kid> = signers.iter().map(|(_, signer)| signer.kid()).collect();
         let entries: Vec<TrustListEntry<'_>> = signers

@@ -38,7 +38,10 @@ impl Loaded {
     /// What a person wants to read after a successful check.
     pub(super) fn summary(&self) -> String {
         let units = self.policy.registry().facilities().len();
-        let mut lines = vec![format!("configuration is good: {units} units, listening on {}", self.config.signing.listen)];
+        let mut lines = vec![format!(
+            "configuration is good: {units} units, listening on {}",
+            self.config.signing.listen
+        )];
         let mut signers: Vec<_> = self.signers.iter().collect();
         signers.sort_by_key(|(issuer, _)| *issuer);
         for (issuer, signer) in signers {
@@ -67,7 +70,17 @@ pub(super) fn load(file: &Path) -> Result<Loaded, Vec<Fault>> {
     let units = collect(units(&config, &policy), &mut faults);
     match (access, signers, verifiers, units) {
         (Some(access), Some(signers), Some(verifiers), Some(units)) if faults.is_empty() => {
-            Ok(Loaded { config, hsm, policy, access, signers, verifiers, units, tls, tls_not_after })
+            Ok(Loaded {
+                config,
+                hsm,
+                policy,
+                access,
+                signers,
+                verifiers,
+                units,
+                tls,
+                tls_not_after,
+            })
         }
         _ => Err(faults),
     }
@@ -133,7 +146,12 @@ fn access(config: &Config, policy: &Policy) -> Result<Access, Vec<Fault>> {
         for client in rules.clients().iter().filter(|client| !known.contains(client.as_str())) {
             let problem = format!("client {client:?} is not in signerd.toml");
             let key = format!("issuer.{}.clients", rules.id());
-            faults.push(fault(&config.policy, &key, problem, "add a [[client]] there, or remove it"));
+            faults.push(fault(
+                &config.policy,
+                &key,
+                problem,
+                "add a [[client]] there, or remove it",
+            ));
         }
     }
     if !faults.is_empty() {
@@ -190,7 +208,8 @@ fn signer(key: &hsm_config::Key) -> Result<SignerCertificate, String> {
 }
 
 fn verifiers(config: &Config, policy: &Policy) -> Result<Verifiers, Vec<Fault>> {
-    let certificates = pem_files::<CertificateDer<'static>>(config, policy.verifiers(), "verifier")?;
+    let certificates =
+        pem_files::<CertificateDer<'static>>(config, policy.verifiers(), "verifier")?;
     Verifiers::new(certificates.iter().map(AsRef::as_ref)).map_err(|error| {
         vec![fault(&config.policy, "verifier", error, "register a P-256 or RSA-2048 certificate")]
     })
@@ -199,8 +218,11 @@ fn verifiers(config: &Config, policy: &Policy) -> Result<Verifiers, Vec<Fault>> 
 fn units(config: &Config, policy: &Policy) -> Result<Units, Vec<Fault>> {
     let trust = policy.facility_trust();
     let cas = pem_files::<CertificateDer<'static>>(config, &trust.ca, "facility_trust.ca")?;
-    let crls =
-        pem_files::<CertificateRevocationListDer<'static>>(config, &trust.crl, "facility_trust.crl")?;
+    let crls = pem_files::<CertificateRevocationListDer<'static>>(
+        config,
+        &trust.crl,
+        "facility_trust.crl",
+    )?;
     let registered = policy.registry().facilities().iter().flat_map(|facility| {
         facility.certificates().iter().map(|certificate| RegisteredCertificate {
             unit: facility.id().to_owned(),
@@ -228,7 +250,12 @@ fn pem_files<T: rustls_pki_types::pem::PemObject>(
         let read = T::pem_file_iter(&path).and_then(Iterator::collect::<Result<Vec<T>, _>>);
         match read {
             Ok(found) if found.is_empty() => {
-                return Err(vec![fault(&path, key, "has no PEM item of its kind", "put one there")]);
+                return Err(vec![fault(
+                    &path,
+                    key,
+                    "has no PEM item of its kind",
+                    "put one there",
+                )]);
             }
             Ok(found) => items.extend(found),
             Err(error) => return Err(vec![fault(&path, key, error, "put a PEM file there")]),

@@ -104,7 +104,9 @@ fn assemble(loaded: Loaded, metrics: Arc<Metrics>) -> Result<Issuing, RunError> 
     for (issuer, signer) in &signers {
         metrics.key_not_after.with_label_values(&[issuer]).set(signer.not_after());
     }
-    metrics.name_issuers(signers.iter().map(|(issuer, signer)| (issuer.as_str(), signer.alg().name())));
+    metrics.name_issuers(
+        signers.iter().map(|(issuer, signer)| (issuer.as_str(), signer.alg().name())),
+    );
     let ledger = Ledger::open(Settings { path: config.ledger, retention: config.retention })?;
     let program = std::env::current_exe().map_err(RunError::Program)?;
     let events = Arc::new(Counted(Arc::clone(&metrics)));

@@ -50,7 +50,9 @@ pub(super) fn withheld(batch: &Batch, judged: &Judged, now: i64) -> Result<Vec<u
 /// The answer to a preview.
 pub(super) fn preview(batch: &Batch, judged: &Judged) -> Result<Vec<u8>, IssueError> {
     let results = judged.records.iter().map(|verdict| match verdict {
-        Ok(approved) => PreviewResult::acceptable(approved.doses().iter().map(|d| d.number).collect()),
+        Ok(approved) => {
+            PreviewResult::acceptable(approved.doses().iter().map(|d| d.number).collect())
+        }
         Err(reasons) => PreviewResult::rejected(reasons),
     });
     let results = results.collect();
@@ -58,7 +60,11 @@ pub(super) fn preview(batch: &Batch, judged: &Judged) -> Result<Vec<u8>, IssueEr
     Ok(write::to_vec(&response)?)
 }
 
-fn encode(batch: &Batch, results: Vec<RecordResult>, issued_at: i64) -> Result<Vec<u8>, IssueError> {
+fn encode(
+    batch: &Batch,
+    results: Vec<RecordResult>,
+    issued_at: i64,
+) -> Result<Vec<u8>, IssueError> {
     let kid = batch.signer.kid();
     let response = BatchResponse {
         kid: Bytes(kid.as_bytes()),
@@ -69,4 +75,3 @@ fn encode(batch: &Batch, results: Vec<RecordResult>, issued_at: i64) -> Result<V
     };
     Ok(write::to_vec(&response)?)
 }
-

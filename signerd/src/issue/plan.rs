@@ -11,7 +11,7 @@ use policy::{ApprovedDose, Reason, ReasonCode, Uvci};
 use super::judge::Judged;
 use super::{Batch, IssueError};
 use crate::ledger::{
-    DoseConflict, Intent, IntendedCertificate, LedgerKeys, Reissue, Rejection, StoredIntent,
+    DoseConflict, IntendedCertificate, Intent, LedgerKeys, Reissue, Rejection, StoredIntent,
 };
 
 /// What will be signed.

@@ -37,7 +37,8 @@ pub(super) async fn certify(
                 Some(claims(rules, approved, dose, planned, plan.issued_at))
             })
             .collect();
-        let chunk = Chunk { app: Arc::clone(app), signer: Arc::clone(&batch.signer), key: key.clone() };
+        let chunk =
+            Chunk { app: Arc::clone(app), signer: Arc::clone(&batch.signer), key: key.clone() };
         chunks.spawn(async move { (index, chunk.certify(claims).await) });
     }
     let mut signed = Vec::new();

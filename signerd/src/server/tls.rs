@@ -74,11 +74,12 @@ pub fn signing_config(files: &TlsFiles) -> Result<Arc<ServerConfig>, TlsError> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let roots = roots(&files.client_ca)?;
     let crls = all::<CertificateRevocationListDer<'static>>(&files.client_crl, "revocation list")?;
-    let clients = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
-        .with_crls(crls)
-        .enforce_revocation_expiration()
-        .build()
-        .map_err(|source| TlsError::Verifier { file: files.client_crl.clone(), source })?;
+    let clients =
+        WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
+            .with_crls(crls)
+            .enforce_revocation_expiration()
+            .build()
+            .map_err(|source| TlsError::Verifier { file: files.client_crl.clone(), source })?;
     let chain = all::<CertificateDer<'static>>(&files.certificate, "certificate")?;
     let key = PrivateKeyDer::from_pem_file(&files.key)
         .map_err(|source| TlsError::Pem { file: files.key.clone(), source })?;
@@ -115,8 +116,12 @@ fn roots(file: &PathBuf) -> Result<RootCertStore, TlsError> {
     Ok(roots)
 }
 
-fn all<T: rustls_pki_types::pem::PemObject>(file: &PathBuf, what: &'static str) -> Result<Vec<T>, TlsError> {
+fn all<T: rustls_pki_types::pem::PemObject>(
+    file: &PathBuf,
+    what: &'static str,
+) -> Result<Vec<T>, TlsError> {
     let pem = |source| TlsError::Pem { file: file.clone(), source };
-    let items: Vec<T> = T::pem_file_iter(file).map_err(pem)?.collect::<Result<_, _>>().map_err(pem)?;
+    let items: Vec<T> =
+        T::pem_file_iter(file).map_err(pem)?.collect::<Result<_, _>>().map_err(pem)?;
     if items.is_empty() { Err(TlsError::Empty { file: file.clone(), what }) } else { Ok(items) }
 }

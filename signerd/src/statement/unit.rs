@@ -90,10 +90,13 @@ impl TrustAnchors {
                 .map(|anchor| anchor.to_owned());
             anchor.map_err(UnitError::Anchor)
         });
-        let crls = crls
-            .into_iter()
-            .map(|der| OwnedCertRevocationList::from_der(der).map(Into::into).map_err(UnitError::Crl));
-        Ok(Self { anchors: anchors.collect::<Result<_, _>>()?, crls: crls.collect::<Result<_, _>>()? })
+        let crls = crls.into_iter().map(|der| {
+            OwnedCertRevocationList::from_der(der).map(Into::into).map_err(UnitError::Crl)
+        });
+        Ok(Self {
+            anchors: anchors.collect::<Result<_, _>>()?,
+            crls: crls.collect::<Result<_, _>>()?,
+        })
     }
 
     /// The first thing wrong with a certificate at `now`: untrusted, expired, revoked.
@@ -183,7 +186,12 @@ impl Units {
     }
 
     /// Verifies the facility signature of an entry over the bytes of its record.
-    pub fn check(&self, signature: Option<&[u8]>, record: &[u8], now: i64) -> Evidence<FacilitySigner> {
+    pub fn check(
+        &self,
+        signature: Option<&[u8]>,
+        record: &[u8],
+        now: i64,
+    ) -> Evidence<FacilitySigner> {
         let Some(signature) = signature else { return Evidence::Missing };
         match self.verified(signature, record, now) {
             Ok(signer) => Evidence::Verified(signer),
@@ -191,7 +199,12 @@ impl Units {
         }
     }
 
-    fn verified(&self, signature: &[u8], record: &[u8], now: i64) -> Result<FacilitySigner, ReasonCode> {
+    fn verified(
+        &self,
+        signature: &[u8],
+        record: &[u8],
+        now: i64,
+    ) -> Result<FacilitySigner, ReasonCode> {
         let invalid = ReasonCode::FacilitySignatureInvalid;
         let signed = Signed::read(signature).ok_or(invalid)?;
         let sha256 = match &signed.certificate {

@@ -174,7 +174,7 @@ mod tests {
     use crate::wire::cbor::{Limits, gate, write};
 
     fn gated(value: &impl Serialize) {
-        let limits = Limits { depth: 8, items: 1_000, outer_tag: None };
+        let limits = Limits { depth: 8, items: 1_000, outer_tag: None, null: gate::Null::Refused };
         gate::check(&write::to_vec(value).unwrap(), &limits).unwrap();
     }
 

@@ -1,8 +1,8 @@
 //! The gate: decides whether bytes are deterministic CBOR of our profile, and where they are not.
 //!
 //! In go untrusted bytes and limits; out comes [`Canonical`], a proof that the bytes are exactly one
-//! data item, in the core deterministic encoding of RFC 8949 §4.2.1, without floats, null, undefined
-//! or other simple values, and with no tag but those allowed; or the first fault with its offset.
+//! data item, in the core deterministic encoding of RFC 8949 §4.2.1, without floats, undefined or other
+//! simple values, without null but where it is allowed, and with no tag but those allowed; or the first fault with its offset.
 //!
 //! It walks with an explicit stack of bounded depth and allocates nothing per item, so that no input
 //! can exhaust the stack or the memory. Map keys must be integers or strings: the formats that pass
@@ -23,6 +23,18 @@ pub struct Limits {
     pub items: usize,
     /// The one tag that may stand at the outermost place, and nowhere else.
     pub outer_tag: Option<u64>,
+    /// Whether null may occur.
+    pub null: Null,
+}
+
+/// Whether null may occur. Our own messages leave absent members out; COSE writes null for a detached
+/// payload (RFC 9052 §4.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Null {
+    /// It may.
+    Allowed,
+    /// It is a fault.
+    Refused,
 }
 
 /// How deep can any message nest? The batch request needs four levels; the rest is head-room.
@@ -30,13 +42,14 @@ pub const DEPTH_MAX: usize = 16;
 
 impl Limits {
     /// A batch request: 1,000 records of five members need about 20,000 items, so twice that and more.
-    pub const REQUEST: Self = Self { depth: 8, items: 200_000, outer_tag: None };
+    pub const REQUEST: Self =
+        Self { depth: 8, items: 200_000, outer_tag: None, null: Null::Refused };
     /// One vaccination record: nine doses of eight members need about 170 items.
-    pub const RECORD: Self = Self { depth: 8, items: 512, outer_tag: None };
+    pub const RECORD: Self = Self { depth: 8, items: 512, outer_tag: None, null: Null::Refused };
     /// A COSE_Sign1 with the tag 18 of RFC 9052 §4.2.
-    pub const COSE: Self = Self { depth: 8, items: 64, outer_tag: Some(18) };
+    pub const COSE: Self = Self { depth: 8, items: 64, outer_tag: Some(18), null: Null::Allowed };
     /// A COSE header map or the claims of a statement.
-    pub const SMALL_MAP: Self = Self { depth: 4, items: 64, outer_tag: None };
+    pub const SMALL_MAP: Self = Self { depth: 4, items: 64, outer_tag: None, null: Null::Refused };
 }
 
 /// Bytes that passed the gate: one item, deterministic, within the limits.
@@ -208,7 +221,7 @@ impl Walk<'_, '_> {
             Head::Unsigned(_) | Head::Negative(_) | Head::Bytes(_) | Head::Text(_) => {
                 self.item()?
             }
-            Head::Array(_) | Head::Map(_) | Head::Tag(_) | Head::Bool(_) => {
+            Head::Array(_) | Head::Map(_) | Head::Tag(_) | Head::Bool(_) | Head::Null => {
                 return Err(GateError { offset: start, fault: Fault::KeyType });
             }
         }
@@ -237,6 +250,8 @@ impl Walk<'_, '_> {
         self.at = next;
         match head {
             Head::Unsigned(_) | Head::Negative(_) | Head::Bool(_) => Ok(()),
+            Head::Null if self.limits.null == Null::Allowed => Ok(()),
+            Head::Null => Err(fault(Fault::NullOrUndefined)),
             Head::Bytes(length) => self.string(length).map(|_| ()).map_err(fault),
             Head::Text(length) => {
                 let text = self.string(length).map_err(fault)?;

@@ -23,6 +23,8 @@ pub(super) enum Head {
     Tag(u64),
     /// Simple values 20 and 21.
     Bool(bool),
+    /// Simple value 22: the payload that COSE leaves out.
+    Null,
 }
 
 /// Reads the head at `at` and answers it with the position behind it.
@@ -50,7 +52,8 @@ fn simple(info: u8) -> Result<Head, Fault> {
     match info {
         20 => Ok(Head::Bool(false)),
         21 => Ok(Head::Bool(true)),
-        22 | 23 => Err(Fault::NullOrUndefined),
+        22 => Ok(Head::Null),
+        23 => Err(Fault::NullOrUndefined),
         25..=27 => Err(Fault::Float),
         31 => Err(Fault::Indefinite),
         28..=30 => Err(Fault::Reserved),

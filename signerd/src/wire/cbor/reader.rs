@@ -140,7 +140,7 @@ impl<'a> Reader<'a> {
                 Head::Array(items) => items,
                 Head::Map(pairs) => pairs.saturating_mul(2),
                 Head::Tag(_) => 1,
-                Head::Unsigned(_) | Head::Negative(_) | Head::Bool(_) => 0,
+                Head::Unsigned(_) | Head::Negative(_) | Head::Bool(_) | Head::Null => 0,
             });
         }
         self.bytes.get(start..self.at).ok_or_else(truncated)
@@ -174,6 +174,7 @@ fn expected(wanted: &str, got: Head) -> Shape {
         Head::Map(_) => "a map",
         Head::Tag(_) => "a tag",
         Head::Bool(_) => "a boolean",
+        Head::Null => "null",
     };
     Shape::new(format!("expected {wanted}, got {got}"))
 }

@@ -3,7 +3,8 @@ use proptest::prelude::*;
 
 use super::*;
 
-const ROOMY: Limits = Limits { depth: DEPTH_MAX, items: 10_000, outer_tag: None };
+const ROOMY: Limits =
+    Limits { depth: DEPTH_MAX, items: 10_000, outer_tag: None, null: Null::Refused };
 
 fn fault(hex: &str) -> Option<(usize, Fault)> {
     let bytes = data_encoding::HEXLOWER_PERMISSIVE.decode(hex.as_bytes()).unwrap();

@@ -1,0 +1,324 @@
+//! Statements made by certificates of this test, in every good form and in bad ones.
+
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, RSA_PKCS1_SHA256, RSA_PSS_SHA256, RsaKeyPair,
+};
+use coset::iana::Algorithm as Iana;
+use coset::{CborSerializable as _, CoseSign1Builder, HeaderBuilder, TaggedCborSerializable as _};
+use policy::{Evidence, Outcome, ReasonCode};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, IsCa, Issuer,
+    KeyIdMethod, KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_RSA_SHA256, RevokedCertParams, SerialNumber,
+};
+use sha2::{Digest as _, Sha256};
+use x509_cert::Certificate;
+use x509_cert::der::Decode as _;
+
+use super::*;
+use crate::wire::cbor::write;
+
+/// An instant within the validity of every certificate here.
+const NOW: i64 = 1_800_000_000;
+const RECORD: &[u8] = b"the bytes of a record";
+
+struct Ca {
+    issuer: Issuer<'static, KeyPair>,
+    der: Vec<u8>,
+}
+
+impl Ca {
+    fn new(name: &str) -> Self {
+        let key = KeyPair::generate().unwrap();
+        let mut params = params(name, 1);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let der = params.self_signed(&key).unwrap().der().to_vec();
+        Self { issuer: Issuer::new(params, key), der }
+    }
+
+    fn leaf(&self, key: KeyPair, serial: u64) -> Leaf {
+        let params = params("unit", serial);
+        let der = params.signed_by(&key, &self.issuer).unwrap().der().to_vec();
+        Leaf { key, der }
+    }
+
+    fn crl(&self, revoked: &[u64]) -> Vec<u8> {
+        let date = rcgen::date_time_ymd;
+        let revoked = revoked.iter().map(|serial| RevokedCertParams {
+            serial_number: SerialNumber::from(*serial),
+            revocation_time: date(2026, 1, 1),
+            reason_code: None,
+            invalidity_date: None,
+        });
+        let params = CertificateRevocationListParams {
+            this_update: date(2026, 1, 1),
+            next_update: date(2035, 1, 1),
+            crl_number: SerialNumber::from(1),
+            issuing_distribution_point: None,
+            revoked_certs: revoked.collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        params.signed_by(&self.issuer).unwrap().der().to_vec()
+    }
+}
+
+fn params(name: &str, serial: u64) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(rcgen::DnType::CommonName, name);
+    params.serial_number = Some(SerialNumber::from(serial));
+    params.not_before = rcgen::date_time_ymd(2026, 1, 1);
+    params.not_after = rcgen::date_time_ymd(2030, 1, 1);
+    params
+}
+
+struct Leaf {
+    key: KeyPair,
+    der: Vec<u8>,
+}
+
+impl Leaf {
+    fn sign(&self, alg: Iana, message: &[u8]) -> Vec<u8> {
+        let pkcs8 = self.key.serialize_der();
+        if alg == Iana::ES256 {
+            let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &pkcs8).unwrap();
+            return key.sign(&SystemRandom::new(), message).unwrap().as_ref().to_vec();
+        }
+        let key = RsaKeyPair::from_pkcs8(&pkcs8).unwrap();
+        let mut signature = vec![0; key.public_modulus_len()];
+        let padding = if alg == Iana::PS256 { &RSA_PSS_SHA256 } else { &RSA_PKCS1_SHA256 };
+        key.sign(padding, &SystemRandom::new(), message, &mut signature).unwrap();
+        signature
+    }
+
+    fn sha256(&self) -> [u8; 32] {
+        Sha256::digest(&self.der).into()
+    }
+
+    fn kid(&self) -> Vec<u8> {
+        self.sha256()[..8].to_vec()
+    }
+
+    fn registered(&self) -> RegisteredCertificate {
+        let certificate = Certificate::from_der(&self.der).unwrap();
+        let tbs = certificate.tbs_certificate();
+        RegisteredCertificate {
+            unit: "79-TTYT-Q1".into(),
+            serial: tbs.serial_number().as_bytes().to_vec(),
+            issuer: tbs.issuer().to_string(),
+            sha256: self.sha256(),
+            der: self.der.clone(),
+        }
+    }
+
+    /// A facility signature with `x5t`.
+    fn facility_signature(&self, alg: Iana, record: &[u8]) -> Vec<u8> {
+        self.facility_signature_with(alg, record, |header| header.value(34, self.thumbprint()))
+    }
+
+    fn facility_signature_with(
+        &self,
+        alg: Iana,
+        record: &[u8],
+        fill: impl FnOnce(HeaderBuilder) -> HeaderBuilder,
+    ) -> Vec<u8> {
+        CoseSign1Builder::new()
+            .protected(fill(HeaderBuilder::new().algorithm(alg)).build())
+            .create_detached_signature(record, &[], |message| self.sign(alg, message))
+            .build()
+            .to_tagged_vec()
+            .unwrap()
+    }
+
+    fn thumbprint(&self) -> coset::cbor::Value {
+        use coset::cbor::Value;
+        Value::Array(vec![Value::from(-16), Value::Bytes(self.sha256().to_vec())])
+    }
+
+    fn statement(&self, alg: Iana, claims: Vec<u8>) -> Vec<u8> {
+        CoseSign1Builder::new()
+            .protected(HeaderBuilder::new().algorithm(alg).key_id(self.kid()).build())
+            .payload(claims)
+            .create_signature(&[], |message| self.sign(alg, message))
+            .build()
+            .to_tagged_vec()
+            .unwrap()
+    }
+}
+
+fn p256() -> KeyPair {
+    KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap()
+}
+
+fn rsa() -> KeyPair {
+    KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, rcgen::RsaKeySize::_2048).unwrap()
+}
+
+fn claims(outcome: &str) -> Vec<u8> {
+    #[derive(serde::Serialize)]
+    struct Claims<'a> {
+        outcome: &'a str,
+        checked_at: i64,
+        holder_digest: crate::wire::cbor::Bytes<'a>,
+    }
+    let holder_digest = crate::wire::cbor::Bytes(&[7; 32]);
+    write::to_vec(&Claims { outcome, checked_at: NOW, holder_digest }).unwrap()
+}
+
+fn identity_code(verifiers: &Verifiers, statement: &[u8]) -> Option<ReasonCode> {
+    match verifiers.check(Some(statement)) {
+        Evidence::Refused(code) => Some(code),
+        Evidence::Verified(_) | Evidence::Missing => None,
+    }
+}
+
+fn facility_code(units: &Units, signature: &[u8], now: i64) -> Option<ReasonCode> {
+    match units.check(Some(signature), RECORD, now) {
+        Evidence::Refused(code) => Some(code),
+        Evidence::Verified(_) | Evidence::Missing => None,
+    }
+}
+
+fn units(leaf: &Leaf, ca: &Ca, revoked: &[u64]) -> Units {
+    let trust = TrustAnchors::new([ca.der.as_slice()], [ca.crl(revoked).as_slice()]).unwrap();
+    Units::new([leaf.registered()], trust).unwrap()
+}
+
+#[test]
+fn a_statement_of_a_registered_gateway_is_read() {
+    // A statement under the key of a registered gateway is verified, in ES256 and in PS256.
+    let ca = Ca::new("ca");
+    for (alg, key) in [(Iana::ES256, p256()), (Iana::PS256, rsa())] {
+        let gateway = ca.leaf(key, 2);
+        let verifiers = Verifiers::new([gateway.der.as_slice()]).unwrap();
+        let Evidence::Verified(statement) =
+            verifiers.check(Some(&gateway.statement(alg, claims("not_found"))))
+        else {
+            panic!("{alg:?}")
+        };
+        assert_eq!(statement.outcome, Outcome::NotFound);
+        assert_eq!((statement.holder_digest, statement.checked_at), ([7; 32], NOW));
+    }
+}
+
+#[test]
+fn a_statement_that_is_forged_or_malformed_is_refused() {
+    // A statement with any bit changed, of a stranger, of another form or with another outcome is refused.
+    let ca = Ca::new("ca");
+    let (gateway, stranger) = (ca.leaf(p256(), 2), ca.leaf(p256(), 3));
+    let verifiers = Verifiers::new([gateway.der.as_slice()]).unwrap();
+    assert!(matches!(verifiers.check(None), Evidence::Missing));
+    let unknown = stranger.statement(Iana::ES256, claims("matched"));
+    assert_eq!(identity_code(&verifiers, &unknown), Some(ReasonCode::IdentityVerifierUnknown));
+    let good = gateway.statement(Iana::ES256, claims("matched"));
+    for bit in 0..good.len() * 8 {
+        let mut bad = good.clone();
+        bad[bit / 8] ^= 1 << (bit % 8);
+        assert!(identity_code(&verifiers, &bad).is_some(), "bit {bit}");
+    }
+    let odd = gateway.statement(Iana::ES256, claims("perhaps"));
+    assert_eq!(identity_code(&verifiers, &odd), Some(ReasonCode::IdentityStatementInvalid));
+}
+
+#[test]
+fn headers_are_exactly_as_expected() {
+    // Anything in the unprotected header, `crit`, an unknown label or a missing tag is refused.
+    let ca = Ca::new("ca");
+    let gateway = ca.leaf(p256(), 2);
+    let verifiers = Verifiers::new([gateway.der.as_slice()]).unwrap();
+    let header = || HeaderBuilder::new().algorithm(Iana::ES256).key_id(gateway.kid());
+    let message = |protected: HeaderBuilder, unprotected: HeaderBuilder| {
+        CoseSign1Builder::new()
+            .protected(protected.build())
+            .unprotected(unprotected.build())
+            .payload(claims("matched"))
+            .create_signature(&[], |message| gateway.sign(Iana::ES256, message))
+            .build()
+    };
+    let invalid = Some(ReasonCode::IdentityStatementInvalid);
+    let code = |bytes: Vec<u8>| identity_code(&verifiers, &bytes);
+    let good = message(header(), HeaderBuilder::new());
+    assert_eq!(code(good.clone().to_tagged_vec().unwrap()), None);
+    assert_eq!(code(good.to_vec().unwrap()), invalid, "untagged");
+    let double = message(header(), HeaderBuilder::new().algorithm(Iana::ES256));
+    assert_eq!(code(double.to_tagged_vec().unwrap()), invalid, "alg twice");
+    let critical = header().add_critical(coset::iana::HeaderParameter::Alg);
+    assert_eq!(code(message(critical, HeaderBuilder::new()).to_tagged_vec().unwrap()), invalid);
+    let unknown = header().value(99, 1.into());
+    assert_eq!(code(message(unknown, HeaderBuilder::new()).to_tagged_vec().unwrap()), invalid);
+}
+
+#[test]
+fn a_facility_signs_with_every_allowed_algorithm() {
+    // A facility signature is verified under RS256, PS256 and ES256, by thumbprint and by chain.
+    let ca = Ca::new("ca");
+    for (alg, key) in [(Iana::RS256, rsa()), (Iana::PS256, rsa()), (Iana::ES256, p256())] {
+        let leaf = ca.leaf(key, 2);
+        let units = units(&leaf, &ca, &[]);
+        assert_eq!(
+            facility_code(&units, &leaf.facility_signature(alg, RECORD), NOW),
+            None,
+            "{alg:?}"
+        );
+        let bare = leaf.facility_signature_with(alg, RECORD, |header| {
+            header.value(33, coset::cbor::Value::Bytes(leaf.der.clone()))
+        });
+        assert_eq!(facility_code(&units, &bare, NOW), None, "{alg:?}");
+        let chain = leaf.facility_signature_with(alg, RECORD, |header| {
+            let der = [&leaf.der, &ca.der].map(|der| coset::cbor::Value::Bytes(der.clone()));
+            header.value(33, coset::cbor::Value::Array(der.to_vec()))
+        });
+        assert_eq!(facility_code(&units, &chain, NOW), None, "{alg:?}");
+    }
+}
+
+#[test]
+fn a_facility_signature_over_other_bytes_is_refused() {
+    // A signature over another record, under another algorithm's name or without a hint is refused.
+    let ca = Ca::new("ca");
+    let leaf = ca.leaf(p256(), 2);
+    let units = units(&leaf, &ca, &[]);
+    let invalid = Some(ReasonCode::FacilitySignatureInvalid);
+    let other = leaf.facility_signature(Iana::ES256, b"another record");
+    assert_eq!(facility_code(&units, &other, NOW), invalid);
+    let hintless = leaf.facility_signature_with(Iana::ES256, RECORD, |header| header);
+    assert_eq!(facility_code(&units, &hintless, NOW), invalid);
+    let rsa_leaf = ca.leaf(rsa(), 3);
+    let confused = rsa_leaf
+        .facility_signature_with(Iana::PS256, RECORD, |header| header.value(34, leaf.thumbprint()));
+    assert_eq!(facility_code(&units, &confused, NOW), invalid);
+}
+
+#[test]
+fn the_first_fault_of_a_certificate_is_told() {
+    // A certificate is told unregistered, untrusted, expired or revoked, in this order.
+    let (ca, other_ca) = (Ca::new("ca"), Ca::new("other"));
+    let leaf = ca.leaf(p256(), 2);
+    let signature = leaf.facility_signature(Iana::ES256, RECORD);
+    let after = NOW + 10 * 365 * 86_400;
+    let code = |units: Units, now| facility_code(&units, &signature, now);
+    let unregistered = units(&ca.leaf(p256(), 5), &ca, &[]);
+    assert_eq!(code(unregistered, NOW), Some(ReasonCode::FacilityCertificateUnregistered));
+    let untrusted = units(&leaf, &other_ca, &[]);
+    assert_eq!(code(untrusted, after), Some(ReasonCode::FacilityCertificateUntrusted));
+    assert_eq!(code(units(&leaf, &ca, &[2]), after), Some(ReasonCode::FacilityCertificateExpired));
+    assert_eq!(code(units(&leaf, &ca, &[2]), NOW), Some(ReasonCode::FacilityCertificateRevoked));
+    assert_eq!(code(units(&leaf, &ca, &[3]), NOW), None);
+}
+
+#[test]
+fn a_certificate_must_agree_with_its_registration() {
+    // A registration whose issuer, serial or digest is not the certificate's is refused at start.
+    let ca = Ca::new("ca");
+    let good = ca.leaf(p256(), 2).registered();
+    let cases = [
+        ("issuer", RegisteredCertificate { issuer: "CN=another".into(), ..good.clone() }),
+        ("serial", RegisteredCertificate { serial: vec![9], ..good.clone() }),
+        ("sha256", RegisteredCertificate { sha256: [0; 32], ..good }),
+    ];
+    for (expected, registration) in cases {
+        match Units::new([registration], TrustAnchors::default()).unwrap_err() {
+            UnitError::Registration { field, .. } => assert_eq!(field, expected),
+            other => panic!("{other}"),
+        }
+    }
+}
