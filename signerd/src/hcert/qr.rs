@@ -256,7 +256,7 @@ mod tests {
         let mut reader = png::Decoder::new(std::io::Cursor::new(png)).read_info().unwrap();
         let mut packed = vec![0; reader.output_buffer_size().unwrap()];
         let info = reader.next_frame(&mut packed).unwrap();
-        let width = info.width as usize;
+        let width = usize::try_from(info.width).unwrap();
         let mut image = rqrr::PreparedImage::prepare_from_greyscale(width, width, |x, y| {
             if packed[y * info.line_size + x / 8] >> (7 - x % 8) & 1 == 1 { 255 } else { 0 }
         });
