@@ -1,1 +1,6 @@
 //! To come.
+
+pub mod inspect;
+pub mod qr;
+pub mod texts;
+pub mod verify;

@@ -131,7 +131,7 @@ impl Envelope {
         &self.sign1.signature
     }
 
-    /// Gives the bytes that were signed: the Sig_structure of RFC 9052 §4.4.
+    /// Gives the bytes that were signed: the `Sig_structure` of RFC 9052 §4.4.
     #[must_use]
     pub fn tbs(&self) -> Vec<u8> {
         self.sign1.tbs_data(&[])

@@ -8,6 +8,7 @@
 
 use jiff::civil::Date;
 use sha2::{Digest, Sha256};
+use unicode_normalization::is_nfc;
 
 use super::claims::{Claims, Name, Vaccination};
 use super::signer::{Alg, Kid};
@@ -87,7 +88,7 @@ pub(super) fn envelope(cose: &[u8], expected: &Expected<'_>) -> Result<(), &'sta
     if rest.is_empty() { Ok(()) } else { Err("bytes follow the signature") }
 }
 
-/// Computes what a verifier hashes: the Sig_structure (RFC 9052 §4.4), spelled out.
+/// Computes what a verifier hashes: the `Sig_structure` (RFC 9052 §4.4), spelled out.
 pub(super) fn digest(expected: &Expected<'_>) -> [u8; 32] {
     let mut hash = Sha256::new();
     hash.update([0x84, 0x6a]);
@@ -139,7 +140,9 @@ fn field(value: &str, path: &'static str) -> Result<(), ClaimFault> {
     ensure(!value.trim().is_empty(), path, "is empty")?;
     ensure(value.trim() == value, path, "begins or ends with a space")?;
     ensure(value.chars().count() <= FIELD_CHARS_MAX, path, "has more than 80 characters")?;
-    ensure(!value.chars().any(char::is_control), path, "has a control character")
+    ensure(!value.chars().any(char::is_control), path, "has a control character")?;
+    // HCERT specification §3.3.7: text is NFC, or a reader may compare it wrongly.
+    ensure(is_nfc(value), path, "is not in nfc")
 }
 
 fn standard(value: &str, path: &'static str) -> Result<(), ClaimFault> {

@@ -11,12 +11,14 @@
 mod claims;
 mod envelope;
 mod judge;
+pub mod qr;
 mod read;
 mod schema;
 mod seal;
 mod signer;
 mod text;
 mod tree;
+mod trust_list;
 mod verify;
 
 pub use claims::{Claims, Dcc, Name, PayloadError, SCHEMA_VERSION, Vaccination};
@@ -30,6 +32,7 @@ pub use signer::{
 };
 pub use text::{COSE_BYTES_MAX, PREFIX, TEXT_CHARS_MAX, TextError};
 pub use tree::{NESTING_MAX, Tree, TreeError};
+pub use trust_list::{LIST_BYTES_MAX, Standing, TrustList, TrustListError};
 pub use verify::{Invalid, Signers, Verified, verify};
 
 #[cfg(test)]

@@ -180,7 +180,7 @@ fn fields(map: &Tree, path: &str, rules: &[(&str, Rule, Presence)]) -> Result<()
             }
             None => {}
             Some(value) => {
-                rule.check(value).map_err(|what| fault(&format!("{path}/{key}"), what))?
+                rule.check(value).map_err(|what| fault(&format!("{path}/{key}"), what))?;
             }
         }
     }

@@ -86,13 +86,13 @@ pub fn prepare(alg: Alg, kid: Kid, claims: &Claims) -> Result<Unsigned, HcertErr
 }
 
 impl Unsigned {
-    /// Gives the SHA-256 of the Sig_structure (RFC 9052 §4.4): what the token signs.
+    /// Gives the SHA-256 of the `Sig_structure` (RFC 9052 §4.4): what the token signs.
     #[must_use]
     pub const fn digest(&self) -> [u8; 32] {
         self.digest
     }
 
-    /// Gives the Sig_structure itself, for tokens that hash; personal data.
+    /// Gives the `Sig_structure` itself, for tokens that hash; personal data.
     #[must_use]
     pub fn tbs(&self) -> Vec<u8> {
         self.sign1.tbs_data(&[])

@@ -283,7 +283,7 @@ impl SignerCertificate {
         self.facts.alg
     }
 
-    /// Gives the DER encoding of the SubjectPublicKeyInfo.
+    /// Gives the DER encoding of the `SubjectPublicKeyInfo`.
     #[must_use]
     pub fn public_key_info(&self) -> &[u8] {
         &self.facts.spki
@@ -376,7 +376,7 @@ fn key_alg(spki: &x509_cert::spki::SubjectPublicKeyInfoOwned) -> Result<Alg, Cer
     }
 }
 
-/// Counts the bits of the modulus in an RSAPublicKey (RFC 8017 §A.1.1).
+/// Counts the bits of the modulus in an `RSAPublicKey` (RFC 8017 §A.1.1).
 fn modulus_bits(key: &[u8]) -> Option<usize> {
     let mut reader = SliceReader::new(key).ok()?;
     let modulus: Vec<u8> = reader
@@ -405,7 +405,8 @@ fn purposes(certificate: &Certificate) -> Result<Purposes, CertificateError> {
     // Foreign purposes beside ours say nothing (the certificate of Viet Nam names clientAuth). A
     // critical extension that names foreign purposes alone restricts the key to those (RFC 5280
     // §4.2.1.12), and an unknown critical rule must not be ignored.
-    if kinds.is_empty() && !(critical && !oids.is_empty()) {
+    let restricts = critical && !oids.is_empty();
+    if kinds.is_empty() && !restricts {
         return Ok(Purposes::Any);
     }
     Ok(Purposes::Only(kinds))
