@@ -8,11 +8,15 @@ mod place;
 
 #[path = "ledger/batches.rs"]
 mod batches;
+#[path = "ledger/cost.rs"]
+mod cost;
 #[path = "ledger/crashes.rs"]
 mod crashes;
 #[path = "ledger/doses.rs"]
 mod doses;
 #[path = "ledger/files.rs"]
 mod files;
+#[path = "ledger/model.rs"]
+mod model;
 #[path = "ledger/privacy.rs"]
 mod privacy;

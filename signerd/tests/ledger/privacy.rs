@@ -66,6 +66,7 @@ async fn a_purged_answer_is_gone_from_the_file() {
     let attempt = open_batch(&ledger, 1, &[1]).await;
     let sealed_answer = b"mark-of-a-sealed-answer-".repeat(2_000);
     ledger.finish(attempt, Finished { sealed_answer, ..finished(1) }).await.unwrap();
+    assert!(contains(&fs::read(place.journal()).unwrap(), b"mark-of-a-sealed-answer-"));
     assert_eq!(ledger.purge(NOW + RETENTION).await.unwrap(), 1);
     ledger.close().await;
     assert!(!contains(&fs::read(place.path()).unwrap(), b"mark-of-a-sealed-answer-"));
