@@ -232,7 +232,7 @@ mod tests {
         Finished { sealed_answer: vec![mark], cose_sha256: vec![[mark; 32]], now: 6 }
     }
 
-    fn superseded<T: std::fmt::Debug>(result: Result<T, LedgerError>) -> bool {
+    fn superseded<T>(result: &Result<T, LedgerError>) -> bool {
         matches!(result, Err(LedgerError::AttemptSuperseded))
     }
 
@@ -244,8 +244,8 @@ mod tests {
         let late = open(&mut store);
         let current = resume(&mut store, &batch(), &DIGEST).unwrap();
         assert_eq!((late.number, current.number), (1, 2));
-        assert!(superseded(finish(&mut store, late, &answer(1))));
-        assert!(superseded(release(&mut store, late)));
+        assert!(superseded(&finish(&mut store, late, &answer(1))));
+        assert!(superseded(&release(&mut store, late)));
         finish(&mut store, current, &answer(2)).unwrap();
         let found = find(&mut store, &batch(), &DIGEST, 0).unwrap();
         assert!(matches!(found, Found::Answered { sealed } if sealed == [2]));
@@ -258,10 +258,10 @@ mod tests {
         let mut store = store(&folder);
         let attempt = open(&mut store);
         finish(&mut store, attempt, &answer(1)).unwrap();
-        assert!(superseded(finish(&mut store, attempt, &answer(2))));
-        assert!(superseded(release(&mut store, attempt)));
-        assert!(superseded(resume(&mut store, &batch(), &DIGEST)));
-        assert!(superseded(discard(&mut store, &batch(), &DIGEST)));
+        assert!(superseded(&finish(&mut store, attempt, &answer(2))));
+        assert!(superseded(&release(&mut store, attempt)));
+        assert!(superseded(&resume(&mut store, &batch(), &DIGEST)));
+        assert!(superseded(&discard(&mut store, &batch(), &DIGEST)));
         let found = find(&mut store, &batch(), &DIGEST, 0).unwrap();
         assert!(matches!(found, Found::Answered { sealed } if sealed == [1]));
     }
@@ -273,10 +273,27 @@ mod tests {
         let mut store = store(&folder);
         let late = open(&mut store);
         release(&mut store, late).unwrap();
-        assert!(superseded(finish(&mut store, late, &answer(1))));
+        assert!(superseded(&finish(&mut store, late, &answer(1))));
         let anew = open(&mut store);
         assert_eq!(anew.number, late.number);
-        assert!(superseded(finish(&mut store, late, &answer(1))));
+        assert!(superseded(&finish(&mut store, late, &answer(1))));
         finish(&mut store, anew, &answer(2)).unwrap();
+    }
+
+    #[test]
+    fn an_auditor_reads_each_certificate_with_its_hash() {
+        // The view of what was issued puts each identifier beside the digest at its position.
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = store(&folder);
+        let attempt = open(&mut store);
+        finish(&mut store, attempt, &answer(8)).unwrap();
+        store.commit_group().unwrap();
+        let reader = rusqlite::Connection::open(folder.path().join("ledger")).unwrap();
+        let row: ([u8; 16], [u8; 32], String) = reader
+            .query_row("SELECT uvci, cose_sha256, issuer FROM issued", [], |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+            })
+            .unwrap();
+        assert_eq!(row, ([2; 16], [8; 32], "vn-moh".to_owned()));
     }
 }

@@ -260,4 +260,20 @@ mod tests {
         assert!(matches!(next_reply.try_recv(), Ok(Ok(()))));
         assert_eq!(beats(&path), 1);
     }
+
+    #[test]
+    fn a_group_shares_one_commit() {
+        // Thirty commands that waited cost the journal, and the disk, no more than one does.
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ledger");
+        let mut store = SqliteStore::open(&path).unwrap();
+        let mut journal_growth = |commands: usize| {
+            let journal = || folder.path().join("ledger-wal").metadata().unwrap().len();
+            let before = journal();
+            commit(&mut store, (0..commands).map(|_| job(|store| store.beat()).0).collect());
+            journal() - before
+        };
+        assert_eq!(journal_growth(30), journal_growth(1));
+        assert_eq!(beats(&path), 31);
+    }
 }

@@ -39,7 +39,9 @@ impl Place {
     pub(crate) fn crash_copy(&self) -> Self {
         let copy = Self::new();
         fs::copy(self.path(), copy.path()).unwrap();
-        fs::copy(self.journal(), copy.journal()).unwrap();
+        if self.journal().exists() {
+            fs::copy(self.journal(), copy.journal()).unwrap();
+        }
         copy
     }
 }
