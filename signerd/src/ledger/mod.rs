@@ -21,8 +21,6 @@ mod keys;
 mod rules;
 mod sqlite;
 mod store;
-#[cfg(test)]
-mod tests;
 mod writer;
 
 use std::path::PathBuf;

@@ -58,7 +58,9 @@ impl Writer {
         let command = Command { work, outcome: None, reply };
         let message = Message::Command(Box::new(command));
         match urgency {
-            Urgency::Admission => self.queue.try_send(message).map_err(turned_away)?,
+            Urgency::Admission => {
+                self.queue.try_send(message).map_err(|refusal| turned_away(&refusal))?;
+            }
             Urgency::Conclusion => {
                 self.queue.send(message).await.map_err(|_| LedgerError::Closed)?;
             }
@@ -76,7 +78,7 @@ impl Writer {
     }
 }
 
-fn turned_away(refusal: mpsc::error::TrySendError<Message>) -> LedgerError {
+const fn turned_away(refusal: &mpsc::error::TrySendError<Message>) -> LedgerError {
     match refusal {
         mpsc::error::TrySendError::Full(_) => LedgerError::Overloaded,
         mpsc::error::TrySendError::Closed(_) => LedgerError::Closed,
@@ -175,4 +177,103 @@ fn attempt(store: &mut dyn Store, group: &mut [Box<dyn Job>]) -> Result<(), Ledg
         }
     }
     store.commit_group()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::super::sqlite::SqliteStore;
+    use super::{Command, GROUP_MAX, Job, LedgerError, Message, Store, commit, gather};
+    use tokio::sync::{mpsc, oneshot};
+
+    type Reply = oneshot::Receiver<Result<(), LedgerError>>;
+
+    fn job(
+        work: impl FnMut(&mut dyn Store) -> Result<(), LedgerError> + Send + 'static,
+    ) -> (Box<dyn Job>, Reply) {
+        let (reply, result) = oneshot::channel();
+        (Box::new(Command { work, outcome: None, reply }), result)
+    }
+
+    fn beats(path: &Path) -> i64 {
+        let reader = rusqlite::Connection::open(path).unwrap();
+        reader.query_row("SELECT beats FROM heartbeat", [], |row| row.get(0)).unwrap()
+    }
+
+    #[test]
+    fn a_group_takes_what_waits_up_to_its_limit() {
+        // Commands that wait share a commit, but never more than the limit, and none after a close.
+        let (queue, mut messages) = mpsc::channel(GROUP_MAX * 2);
+        for _ in 0..=GROUP_MAX {
+            assert!(queue.try_send(Message::Command(job(|_| Ok(())).0)).is_ok());
+        }
+        assert!(queue.try_send(Message::Close(oneshot::channel().0)).is_ok());
+        assert!(queue.try_send(Message::Command(job(|_| Ok(())).0)).is_ok());
+        let first = messages.try_recv().ok().unwrap();
+        let (group, close) = gather(first, &mut messages);
+        assert_eq!((group.len(), close.is_some()), (GROUP_MAX, false));
+        let first = messages.try_recv().ok().unwrap();
+        let (group, close) = gather(first, &mut messages);
+        assert_eq!((group.len(), close.is_some()), (1, true));
+    }
+
+    #[test]
+    fn a_command_that_fails_leaves_the_others_of_its_group() {
+        // What the failed command wrote is undone, what its neighbours wrote is durable.
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ledger");
+        let mut store = SqliteStore::open(&path).unwrap();
+        let (good, mut good_reply) = job(|store| store.beat());
+        let (bad, mut bad_reply) = job(|store| {
+            store.beat()?;
+            Err(LedgerError::IntentDiffers)
+        });
+        let (last, mut last_reply) = job(|store| store.beat());
+        commit(&mut store, vec![good, bad, last]);
+        assert!(matches!(good_reply.try_recv(), Ok(Ok(()))));
+        assert!(matches!(bad_reply.try_recv(), Ok(Err(LedgerError::IntentDiffers))));
+        assert!(matches!(last_reply.try_recv(), Ok(Ok(()))));
+        assert_eq!(beats(&path), 2);
+    }
+
+    #[test]
+    fn a_group_that_fails_counts_for_nobody_and_the_next_one_works() {
+        // If the commit fails, every command of the group hears of it; the store recovers alone.
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ledger");
+        let mut store = SqliteStore::open(&path).unwrap();
+        let (good, mut good_reply) = job(|store| store.beat());
+        let (ender, mut ender_reply) = job(|store| {
+            // Ends the transaction under the writer, as a full disk does.
+            store.abandon_group();
+            Err(LedgerError::Unavailable { what: "disk is full", source: None })
+        });
+        commit(&mut store, vec![good, ender]);
+        for reply in [good_reply.try_recv(), ender_reply.try_recv()] {
+            let error = reply.unwrap().unwrap_err();
+            assert!(matches!(error, LedgerError::Unavailable { what: "disk is full", .. }));
+        }
+        assert_eq!(beats(&path), 0);
+        let (next, mut next_reply) = job(|store| store.beat());
+        commit(&mut store, vec![next]);
+        assert!(matches!(next_reply.try_recv(), Ok(Ok(()))));
+        assert_eq!(beats(&path), 1);
+    }
+
+    #[test]
+    fn a_group_shares_one_commit() {
+        // Thirty commands that waited cost the journal, and the disk, no more than one does.
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ledger");
+        let mut store = SqliteStore::open(&path).unwrap();
+        let mut journal_growth = |commands: usize| {
+            let journal = || folder.path().join("ledger-wal").metadata().unwrap().len();
+            let before = journal();
+            commit(&mut store, (0..commands).map(|_| job(|store| store.beat()).0).collect());
+            journal() - before
+        };
+        assert_eq!(journal_growth(30), journal_growth(1));
+        assert_eq!(beats(&path), 31);
+    }
 }

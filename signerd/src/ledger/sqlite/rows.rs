@@ -181,16 +181,11 @@ impl Store for SqliteStore {
             "INSERT INTO answer (batch, answered_at, sealed) VALUES (?1, ?2, ?3)",
             params![row, answered.at, answered.sealed],
         )?;
-        let connection = self.connection()?;
-        let mut insert = connection
-            .prepare_cached(
-                "INSERT INTO signature (batch, position, cose_sha256) VALUES (?1, ?2, ?3)",
-            )
-            .map_err(refused)?;
-        for (position, cose_sha256) in (0_i64..).zip(answered.cose_sha256) {
-            insert.execute(params![row, position, cose_sha256]).map_err(refused)?;
-        }
-        Ok(())
+        self.execute(
+            "INSERT INTO signature (batch, cose_sha256) VALUES (?1, ?2)",
+            params![row, answered.cose_sha256.as_flattened()],
+        )
+        .map(drop)
     }
 
     fn remove_batch(&mut self, row: i64) -> Result<(), LedgerError> {

@@ -52,13 +52,17 @@ CREATE TABLE certificate (
 CREATE UNIQUE INDEX certificate_uvci ON certificate (uvci);
 CREATE INDEX certificate_pseudonym ON certificate (pseudonym);
 
+-- One row per batch, 32 bytes per certificate by position: a row each would cost more than its hash.
 CREATE TABLE signature (
-    batch       INTEGER NOT NULL,
-    position    INTEGER NOT NULL,
-    cose_sha256 BLOB NOT NULL CHECK (length(cose_sha256) = 32),
-    PRIMARY KEY (batch, position),
-    FOREIGN KEY (batch, position) REFERENCES certificate (batch, position)
-) STRICT, WITHOUT ROWID;
+    batch       INTEGER PRIMARY KEY REFERENCES batch (id),
+    cose_sha256 BLOB NOT NULL CHECK (length(cose_sha256) % 32 = 0)
+) STRICT;
+CREATE VIEW issued AS
+    SELECT batch.client, batch.issuer, batch.kid, batch.issued_at, batch.answered_at,
+           certificate.*, substr(signature.cose_sha256, 32 * position + 1, 32) AS cose_sha256
+    FROM certificate
+    JOIN signature ON signature.batch = certificate.batch
+    JOIN batch ON batch.id = certificate.batch;
 
 CREATE TABLE rejection (
     batch  INTEGER NOT NULL REFERENCES batch (id),
