@@ -115,14 +115,17 @@ fn one(tokens: &mut Tokens<'_>, allowed: &[String]) -> bool {
 
 /// Asks cargo for names and licences of what the two programs are built of. What only tests need
 /// is never given away, and left to `cargo deny`.
-fn product() -> Vec<(String, String)> {
+fn product() -> Result<Vec<(String, String)>, String> {
     let output = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned()))
         .args(["tree", "--package=signerd", "--edges=normal,build", "--locked", "--offline"])
         .args(["--prefix=none", "--format={p}|{l}|"])
         .current_dir(root())
-        .output();
-    let text = output.map(|output| output.stdout).unwrap_or_default();
-    let mut packages: Vec<_> = String::from_utf8_lossy(&text)
+        .output()
+        .map_err(|error| format!("cargo tree: {error}"))?;
+    if !output.status.success() {
+        return Err(format!("cargo tree: {}", String::from_utf8_lossy(&output.stderr)));
+    }
+    let mut packages: Vec<_> = String::from_utf8_lossy(&output.stdout)
         .lines()
         .filter_map(|line| {
             let mut parts = line.split('|');
@@ -132,7 +135,7 @@ fn product() -> Vec<(String, String)> {
         .collect();
     packages.sort();
     packages.dedup();
-    packages
+    Ok(packages)
 }
 
 fn file(name: &str) -> String {
@@ -164,8 +167,8 @@ fn dependencies_come_from_the_registry() {
 fn no_banned_crate_is_built_in() {
     let bans = list(&file("deny.toml"), "bans", "deny");
     assert!(bans.contains(&"openssl".to_owned()), "deny.toml lists bans");
-    let packages = product();
-    assert!(packages.len() > 100, "cargo tree answered with {} packages", packages.len());
+    let packages = product().unwrap();
+    assert!(packages.len() > 100, "cargo tree names only {} packages", packages.len());
     report(&banned(packages.iter().map(|(name, _)| name.as_str()), &bans));
     finds(1, &banned(["openssl", "openssl-probe"].into_iter(), &bans));
 }
@@ -174,8 +177,8 @@ fn no_banned_crate_is_built_in() {
 #[test]
 fn licences_are_listed() {
     let allowed = list(&file("deny.toml"), "licenses", "allow");
-    let packages = product();
-    assert!(packages.len() > 100, "cargo tree answered with {} packages", packages.len());
+    let packages = product().unwrap();
+    assert!(packages.len() > 100, "cargo tree names only {} packages", packages.len());
     report(&unlicensed(packages.iter().map(|(a, b)| (a.as_str(), b.as_str())), &allowed));
     let allowed = ["MIT".to_owned(), "Apache-2.0 WITH LLVM-exception".to_owned()];
     let fine = ["MIT OR GPL-3.0", "GPL-3.0/MIT", "MIT AND (GPL OR Apache-2.0 WITH LLVM-exception)"];
