@@ -89,7 +89,7 @@ pub enum ClientError {
         /// HTTP status.
         status: u16,
         /// What it said.
-        problem: Problem,
+        problem: Box<Problem>,
         /// `X-Request-Id`, to be found in the server's journal.
         request_id: Option<String>,
     },
@@ -99,7 +99,7 @@ pub enum ClientError {
         /// How many.
         attempts: u32,
         /// The last one.
-        last: Box<ClientError>,
+        last: Box<Self>,
     },
 }
 
@@ -311,7 +311,8 @@ fn judge(response: &Response<()>, body: Bytes) -> Result<Reply, Attempt> {
     let header = text(headers, RETRY_AFTER.as_str()).and_then(|seconds| seconds.parse().ok());
     let at_least = Duration::from_secs(header.or(problem.retry_after).unwrap_or(0));
     let request_id = text(headers, "x-request-id");
-    let error = ClientError::Refused { status: status.as_u16(), problem, request_id };
+    let error =
+        ClientError::Refused { status: status.as_u16(), problem: Box::new(problem), request_id };
     Err(if can_pass { Attempt::Again(error, at_least) } else { Attempt::Failed(error) })
 }
 

@@ -310,6 +310,9 @@ impl Counts {
 }
 
 /// Makes a new file's name durable: without it a crash can lose the file with all that is in it.
+///
+/// # Errors
+/// When the folder cannot be opened or synchronised.
 pub fn sync_folder(path: &Path) -> io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     File::open(folder.unwrap_or(Path::new(".")))?.sync_all()

@@ -4,7 +4,7 @@
 //! never sees half a result. Text that came from records or certificates is made harmless before it
 //! reaches a terminal. `sign` does not use the file part: its output grows batch by batch.
 
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -27,15 +27,13 @@ pub fn write_result<E: From<FileError>>(
         None => write(stdout),
         Some(path) => {
             let part = beside(path, ".part");
-            let file = File::from(
-                OpenOptions::new()
-                    .write(true)
-                    .create(true)
-                    .truncate(true)
-                    .mode(PRIVATE_MODE)
-                    .open(&part)
-                    .map_err(FileError::of("make", &part))?,
-            );
+            let file = OpenOptions::new()
+                .write(true)
+                .create(true)
+                .truncate(true)
+                .mode(PRIVATE_MODE)
+                .open(&part)
+                .map_err(FileError::of("make", &part))?;
             let mut buffer = BufWriter::new(file);
             write(&mut buffer)?;
             let file = buffer

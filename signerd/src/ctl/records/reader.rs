@@ -24,7 +24,7 @@ pub enum RecordsError {
     Json {
         /// The line, from 1.
         line: u64,
-        /// What serde_json says, without its own position.
+        /// What `serde_json` says, without its own position.
         reason: String,
     },
     /// The entry breaks a limit that would make the daemon refuse its whole batch.
@@ -254,7 +254,7 @@ fn newlines(bytes: &[u8]) -> u64 {
     u64::try_from(bytes.iter().filter(|byte| **byte == b'\n').count()).unwrap_or(u64::MAX)
 }
 
-/// Moves serde_json's position, which counts from the record's start, to the file's.
+/// Moves `serde_json`'s position, which counts from the record's start, to the file's.
 fn json_error(first_line: u64, error: &serde_json::Error) -> RecordsError {
     let within = u64::try_from(error.line().saturating_sub(1)).unwrap_or(0);
     let text = error.to_string();

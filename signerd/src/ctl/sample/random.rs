@@ -1,4 +1,4 @@
-//! A small repeatable generator for sample data: SplitMix64.
+//! A small repeatable generator for sample data: `SplitMix64`.
 //!
 //! Seed and record number in, the same numbers out on every machine and in every version of this
 //! tool. Not for keys, ids or anything that must not be guessed.

@@ -12,8 +12,8 @@ use crate::ctl::records::Dose;
 
 /// The last day a first dose is given on.
 const FIRST_DOSE_UNTIL: Date = date(2021, 12, 31);
-/// The day after the last possible third dose (84 and 180 days behind the last first dose).
-const THREE_DOSES_UNTIL: Date = date(2022, 10, 1);
+/// A day after the last possible third dose: two boosters behind the last dose of a series of one.
+const THREE_DOSES_UNTIL: Date = date(2023, 1, 1);
 /// Between a primary series and a booster, and between boosters: three to six months.
 const BOOSTER_DAYS: (i64, i64) = (90, 180);
 /// Those born later were under 18 in 2021: in Viet Nam they got Comirnaty only.
