@@ -246,15 +246,13 @@ fn run(words: &[&str], form: Form, mut input: &[u8]) -> (Result<bool, String>, S
     let mut streams =
         Streams { input: &mut input, output: &mut output, diagnostics: &mut diagnostics };
     let words = std::iter::once("signerctl").chain(words.iter().copied());
-    let labels = |list, code: &str| {
-        (list == inspect::CodeList::Disease && code == "840539006").then(|| "COVID-19".to_owned())
-    };
+    let catalogue = policy::Catalogue::select(policy::Catalogue::set_ids()).unwrap();
     let fail = |error: &dyn std::error::Error| error.to_string();
     let outcome = match Verb::try_parse_from(words).unwrap() {
         Verb::Verify(args) => verify::run(&args, 0, form, &mut streams)
             .map(|outcome| outcome == verify::Outcome::AllValid)
             .map_err(|e| fail(&e)),
-        Verb::Inspect(args) => inspect::run(&args, &labels, form, &mut streams)
+        Verb::Inspect(args) => inspect::run(&args, &catalogue, form, &mut streams)
             .map(|outcome| outcome == inspect::Outcome::AllRead)
             .map_err(|e| fail(&e)),
         Verb::Qr(args) => qr::run(&args, &mut streams).map(|()| true).map_err(|e| fail(&e)),

@@ -6,6 +6,8 @@
 
 use std::io::{self, Write};
 
+use policy::Catalogue;
+use policy::value_set::Kind;
 use serde_json::{Value, json};
 use thiserror::Error;
 
@@ -23,22 +25,6 @@ pub struct Args {
     #[arg(value_name = "FILE|TEXT|-")]
     inputs: Vec<String>,
 }
-
-/// The lists whose codes a certificate contains.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CodeList {
-    /// `tg`.
-    Disease,
-    /// `vp`.
-    Vaccine,
-    /// `mp`.
-    Product,
-    /// `ma`.
-    Manufacturer,
-}
-
-/// Gives what a code is called, if that is known.
-pub type Labels<'a> = dyn Fn(CodeList, &str) -> Option<String> + 'a;
 
 /// Whether everything could be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,7 +52,7 @@ pub enum InspectError {
 /// An [`InspectError`] if the inputs or the output stop it.
 pub fn run(
     args: &Args,
-    labels: &Labels<'_>,
+    catalogue: &Catalogue,
     form: Form,
     streams: &mut Streams<'_>,
 ) -> Result<Outcome, InspectError> {
@@ -77,8 +63,8 @@ pub fn run(
             outcome = Outcome::SomeUnreadable;
         }
         match form {
-            Form::Text => in_words(&found, &decoded, labels, streams.output)?,
-            Form::Json => writeln!(streams.output, "{}", in_json(&found, &decoded, labels))?,
+            Form::Text => in_words(&found, &decoded, catalogue, streams.output)?,
+            Form::Json => writeln!(streams.output, "{}", in_json(&found, &decoded, catalogue))?,
         }
     }
     Ok(outcome)
@@ -87,7 +73,7 @@ pub fn run(
 fn in_words(
     found: &Found,
     decoded: &Result<Decoded, ReadError>,
-    labels: &Labels<'_>,
+    catalogue: &Catalogue,
     out: &mut dyn Write,
 ) -> io::Result<()> {
     writeln!(out, "{}", shown(&found.place))?;
@@ -105,7 +91,7 @@ fn in_words(
     writeln!(out, "  content     {}", shown(&content(dcc)))?;
     match hcert::kind_of(dcc) {
         Some(EventKind::Vaccination) => {
-            for (number, (name, value)) in fields(dcc, labels).iter().enumerate() {
+            for (number, (name, value)) in fields(dcc, catalogue).iter().enumerate() {
                 writeln!(out, "  {:>4}  {name:<23} {}", number + 1, shown(value))?;
             }
         }
@@ -176,25 +162,27 @@ fn fault_words(fault: &SchemaFault) -> String {
 }
 
 /// Gives the eleven fields of QD 5772 §1.1 of a vaccination certificate, in their order.
-fn fields(dcc: &Tree, labels: &Labels<'_>) -> Vec<(&'static str, String)> {
+fn fields(dcc: &Tree, catalogue: &Catalogue) -> Vec<(&'static str, String)> {
     let empty = Tree::Null;
     let nam = dcc.get("nam").unwrap_or(&empty);
     let v = dcc.get("v").and_then(|events| events.item(0)).unwrap_or(&empty);
     let code = |list, key| {
         let code = text(v, key);
-        labels(list, &code).map_or_else(|| code.clone(), |label| format!("{label} ({code})"))
+        catalogue
+            .label(list, &code)
+            .map_or_else(|| code.clone(), |label| format!("{label} ({code})"))
     };
     vec![
         ("Full name", full_name(nam)),
         ("Date of birth", text(dcc, "dob")),
         ("Nationality", "not in an HCERT; it stands in the record and the passport".to_owned()),
-        ("Disease", code(CodeList::Disease, "tg")),
+        ("Disease", code(Kind::Disease, "tg")),
         ("Doses received", format!("{} of {}", text(v, "dn"), text(v, "sd"))),
         ("Date of vaccination", text(v, "dt")),
         ("Dose number", text(v, "dn")),
-        ("Vaccine", code(CodeList::Vaccine, "vp")),
-        ("Product", code(CodeList::Product, "mp")),
-        ("Manufacturer", code(CodeList::Manufacturer, "ma")),
+        ("Vaccine", code(Kind::Vaccine, "vp")),
+        ("Product", code(Kind::Product, "mp")),
+        ("Manufacturer", code(Kind::Manufacturer, "ma")),
         ("Certificate identifier", text(v, "ci")),
     ]
 }
@@ -236,7 +224,7 @@ fn text(tree: &Tree, key: &str) -> String {
     }
 }
 
-fn in_json(found: &Found, decoded: &Result<Decoded, ReadError>, labels: &Labels<'_>) -> Value {
+fn in_json(found: &Found, decoded: &Result<Decoded, ReadError>, catalogue: &Catalogue) -> Value {
     let decoded = match decoded {
         Ok(decoded) => decoded,
         Err(error) => return json!({ "place": found.place, "unreadable": causes(error) }),
@@ -252,7 +240,7 @@ fn in_json(found: &Found, decoded: &Result<Decoded, ReadError>, labels: &Labels<
         Err(fault) => json!({ "fault": fault_words(&fault) }),
     });
     let vaccination = |dcc: &&Tree| hcert::kind_of(dcc) == Some(EventKind::Vaccination);
-    let eleven = decoded.dcc().filter(vaccination).map(|dcc| fields(dcc, labels));
+    let eleven = decoded.dcc().filter(vaccination).map(|dcc| fields(dcc, catalogue));
     json!({
         "place": found.place,
         "tags": tags,
