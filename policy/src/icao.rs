@@ -1,7 +1,7 @@
 //! Names in Latin capitals, by ICAO Doc 9303 Part 3, section 6.A, and a rule for Vietnamese.
 //!
 //! In: a name as people write it, composed or decomposed. Out: `A`–`Z` and single `<` between the
-//! parts, never empty, never longer than what was put in allows, never cut. Where the document
+//! parts, never empty and never cut (a certificate's 80 characters are its matter). Where the document
 //! recommends several forms, the first is used.
 //!
 //! The document's table has 20 of the 67 accented capitals of Vietnamese. For the others (those with

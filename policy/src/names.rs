@@ -95,7 +95,7 @@ fn tidy(name: &str) -> String {
 
 /// Parts the name after a surname that must be its leading words.
 fn split_after<'a>(full: &'a str, surname: &str) -> Option<(&'a str, Option<&'a str>)> {
-    let rest = full.strip_prefix(surname).filter(|_| !surname.is_empty())?;
+    let rest = full.strip_prefix(surname)?;
     let head = full.get(..surname.len())?;
     match rest.strip_prefix(' ') {
         Some(given) => Some((head, Some(given))),

@@ -4,7 +4,7 @@
 //! with its line, key and remedy. Unknown keys are refused. It opens no file: the paths that it
 //! carries (certificates of verifiers, trusted authorities, revocation lists) are read by the daemon.
 //!
-//! What the file may say is [`spec`]; what of that is acceptable is [`check`] and [`units`].
+//! What the file may say is in `spec`; what of that is acceptable is in `check` and `units`.
 
 mod check;
 mod spec;

@@ -221,7 +221,7 @@ mod tests {
     fn order_is_the_contracts_order() {
         // Reasons sort by the order of the contract's table, then by path.
         assert!(ReasonCode::ALL.is_sorted());
-        let mut reasons = vec![
+        let mut reasons = [
             Reason::new(ReasonCode::FacilityNotItsDose, "/record/doses/0/facility"),
             Reason::new(ReasonCode::DoseDateInvalid, "/record/doses/1/date"),
             Reason::new(ReasonCode::DoseDateInvalid, "/record/doses/0/date"),

@@ -33,9 +33,21 @@ pub enum Kind {
     Manufacturer,
 }
 
+/// What a value set is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ValueSet {
+    /// Its id, as `policy.toml` selects it.
+    pub id: String,
+    /// What it is called.
+    pub title: String,
+    /// The day it was published.
+    pub date: Date,
+}
+
 /// The selected value sets as one.
 #[derive(Clone, Debug)]
 pub struct Catalogue {
+    sets: Vec<ValueSet>,
     codes: HashMap<Kind, HashMap<String, Code>>,
     /// Product to the (manufacturer, vaccine type) pairs that are right for it.
     combinations: HashMap<String, HashSet<(String, String)>>,
@@ -44,6 +56,11 @@ pub struct Catalogue {
 }
 
 impl Catalogue {
+    /// The selected sets, in the order of the selection.
+    pub fn sets(&self) -> &[ValueSet] {
+        &self.sets
+    }
+
     /// The ids of all sets that can be selected.
     pub fn set_ids() -> impl Iterator<Item = &'static str> {
         SETS.iter().map(|(id, _)| *id)
@@ -55,6 +72,7 @@ impl Catalogue {
     /// [`ValueSetFault`] if a set does not exist or a built-in file is damaged.
     pub fn select<'a>(ids: impl IntoIterator<Item = &'a str>) -> Result<Self, ValueSetFault> {
         let mut catalogue = Self {
+            sets: Vec::new(),
             codes: HashMap::new(),
             combinations: HashMap::new(),
             countries: read::<Countries>("countries", COUNTRIES)?.codes,
@@ -105,6 +123,7 @@ impl Catalogue {
     }
 
     fn add(&mut self, set: SetFile) {
+        self.sets.push(ValueSet { id: set.id, title: set.title, date: set.date.0 });
         for product in set.product {
             let pairs = self.combinations.entry(product.code.clone()).or_default();
             let manufacturer = product.manufacturer;
@@ -167,16 +186,13 @@ struct Code {
     inactive_since: Option<Date>,
 }
 
-/// A file of `value-sets/`; id, title and date are for people.
+/// A file of `value-sets/`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct SetFile {
-    #[serde(rename = "id")]
-    _id: String,
-    #[serde(rename = "title")]
-    _title: String,
-    #[serde(rename = "date")]
-    _date: Day,
+    id: String,
+    title: String,
+    date: Day,
     disease: Vec<CodeRow>,
     vaccine: Vec<CodeRow>,
     product: Vec<ProductRow>,

@@ -5,7 +5,7 @@
 //! made, or every reason that applies, in the contract's order. The same input gives the same
 //! verdict, so a preview says exactly what signing would.
 //!
-//! Each rule is one function in one of the modules below; [`RULES`] lists them all. What this does
+//! Each rule is one function in one of the modules below; `RULES` lists them all. What this does
 //! not know: signatures (verified before) and doses certified before (the ledger's matter).
 
 mod approved;

@@ -138,5 +138,5 @@ fn approved_dose(case: &Case<'_>, DoseCase { index, dose, .. }: &DoseCase<'_>) -
 fn doses_in_series(case: &Case<'_>, number: u8, product: &str) -> u8 {
     let first = case.record().doses.iter().find(|dose| dose.number == 1);
     let series = case.policy.catalogue().series_size(first.map_or(product, |dose| &dose.product));
-    if number <= series || series == 1 { series } else { number }
+    if series == 1 { series } else { series.max(number) }
 }

@@ -411,6 +411,26 @@ mod dose_rules {
     }
 
     #[test]
+    fn each_date_is_compared_with_the_one_before() {
+        // A dose is compared with its neighbour, so that one slip is reported once.
+        let third = |second: &str, third: &str| {
+            spoiled(|record| {
+                record.doses[1].date = second.to_owned();
+                record.doses.push(dose(3, third));
+                record.total_doses = 3;
+            })
+        };
+        assert_eq!(
+            third("2021-12-20", "2021-11-20"),
+            at("dose.dates_not_ascending", "/record/doses/2/date")
+        );
+        assert_eq!(
+            third("2021-06-01", "2021-06-10"),
+            at("dose.dates_not_ascending", "/record/doses/1/date")
+        );
+    }
+
+    #[test]
     fn unselected_doses_count_for_the_order() {
         // The order is that of all doses, selected or not; a date that is none has no place in it.
         let third = |first: &str, second: &str| {
