@@ -18,6 +18,7 @@ use tokio::net::unix::OwnedWriteHalf;
 use tokio::time::sleep;
 use tokio::time::sleep_until;
 use tokio::time::timeout;
+use zeroize::Zeroizing;
 
 use super::FaultKind;
 use super::Health;
@@ -204,17 +205,18 @@ fn admit(hello: &Hello, shared: &Shared) -> Result<(), Fault> {
             "the worker has no key \"{missing}\"; restart it after a change of hsm.toml"
         )));
     }
-    let Ok(secret) = <[u8; TOKEN_SECRET_BYTES]>::try_from(&hello.secret.0[..]) else {
+    let secret = <[u8; TOKEN_SECRET_BYTES]>::try_from(&hello.secret.0[..]).map(Zeroizing::new);
+    let Ok(secret) = secret else {
         return Err(config("the token's secret has a wrong length".to_owned()));
     };
-    let differs = shared.secret.borrow().as_ref().is_some_and(|known| *known.expose() != secret);
+    let differs = shared.secret.borrow().as_ref().is_some_and(|known| known.expose() != &*secret);
     if differs {
         let detail = "the token's secret changed; the worker uses another token or another key";
         return Err(config(detail.to_owned()));
     }
     shared.secret.send_if_modified(|known| {
         let first = known.is_none();
-        known.get_or_insert_with(|| TokenSecret::new(secret));
+        known.get_or_insert_with(|| TokenSecret::new(*secret));
         first
     });
     shared.health.send_modify(|health| health.pin_latched = false);

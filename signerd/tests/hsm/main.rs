@@ -12,6 +12,7 @@ mod token;
 use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
@@ -414,6 +415,34 @@ async fn workers_on_sockets_outlive_their_fronts() {
     let error = pool.sign("ec", digests(&messages)).await.unwrap_err();
     assert!(error.to_string().contains("cannot be reached"), "{error}");
     pool.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_takes_its_listening_socket_from_standard_input() {
+    // Socket activation: standard input is the listening socket, and nothing else will do.
+    let token = TestToken::with(&[("ec", Kind::P256)]);
+    let socket = token.path("worker");
+    let config = token.write_config(|text| {
+        text.replace("workers = 2", &format!("sockets = [\"{}\"]", socket.display()))
+    });
+    let listener = UnixListener::bind(&socket).unwrap();
+    let activated = |stdin: Stdio| {
+        let mut command = Command::new(PROGRAM);
+        command.args(["hsm-worker", "--config"]).arg(token.path("hsm.toml")).stdin(stdin);
+        command.stderr(Stdio::piped()).spawn().unwrap()
+    };
+    let mut worker = activated(Stdio::from(OwnedFd::from(listener)));
+    let pool = pool(&token, &config, Arc::new(Unobserved));
+    let messages = messages(10);
+    let signatures = pool.sign("ec", digests(&messages)).await.unwrap();
+    assert_signed(&token, "ec", &messages, &signatures);
+    pool.stop().await;
+    worker.kill().unwrap();
+    worker.wait().unwrap();
+    let refused = activated(Stdio::null()).wait_with_output().unwrap();
+    assert_eq!(refused.status.code(), Some(78));
+    let log = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(log.contains("not a listening socket"), "{log}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
