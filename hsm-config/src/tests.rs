@@ -149,3 +149,17 @@ fn text_that_is_not_toml_is_one_fault_with_a_line() {
     assert_eq!(faults.len(), 1);
     assert_eq!(faults[0].line, Some(2));
 }
+
+#[test]
+fn the_profiles_are_valid() {
+    // Every commented example that is shipped reads without a fault.
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("profiles");
+    let mut seen = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(parse(&text).map_err(|faults| (path, faults)).err(), None);
+        seen += 1;
+    }
+    assert!(seen > 0);
+}

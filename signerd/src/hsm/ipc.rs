@@ -292,7 +292,7 @@ mod tests {
         let twice = [&frame(&sign()).unwrap()[..], &frame(&sign()).unwrap()[..]].concat();
         for cut in [1, 4, 30, twice.len() / 2 + 3] {
             let (head, tail) = twice.split_at(cut);
-            let connection = tokio::io::AsyncReadExt::chain(head, tail);
+            let connection = AsyncReadExt::chain(head, tail);
             let mut inlet = Inlet::new(connection);
             assert_eq!(inlet.next().await.unwrap(), Some(sign()));
             assert_eq!(inlet.next().await.unwrap(), Some(sign()));

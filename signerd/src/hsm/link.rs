@@ -18,6 +18,7 @@ use tokio::net::unix::OwnedWriteHalf;
 use tokio::time::sleep;
 use tokio::time::sleep_until;
 use tokio::time::timeout;
+use zeroize::Zeroizing;
 
 use super::FaultKind;
 use super::Health;
@@ -105,7 +106,10 @@ impl Fault {
 }
 
 fn report(slot: usize, shared: &Shared, fault: &Fault) {
-    log::warn!(worker = slot, kind = fault.kind.name(), fault = fault.detail.as_str();
+    let known = shared.health.borrow().fault.as_deref() == Some(fault.detail.as_str());
+    // The same fault at every restart is one fact, not many.
+    let level = if known { log::Level::Debug } else { log::Level::Warn };
+    log::log!(level, worker = slot, kind = fault.kind.name(), fault = fault.detail.as_str();
         "worker lost");
     shared.events.worker_fault(fault.kind);
     shared.health.send_modify(|health| {
@@ -201,17 +205,18 @@ fn admit(hello: &Hello, shared: &Shared) -> Result<(), Fault> {
             "the worker has no key \"{missing}\"; restart it after a change of hsm.toml"
         )));
     }
-    let Ok(secret) = <[u8; TOKEN_SECRET_BYTES]>::try_from(&hello.secret.0[..]) else {
+    let secret = <[u8; TOKEN_SECRET_BYTES]>::try_from(&hello.secret.0[..]).map(Zeroizing::new);
+    let Ok(secret) = secret else {
         return Err(config("the token's secret has a wrong length".to_owned()));
     };
-    let differs = shared.secret.borrow().as_ref().is_some_and(|known| *known.expose() != secret);
+    let differs = shared.secret.borrow().as_ref().is_some_and(|known| known.expose() != &*secret);
     if differs {
         let detail = "the token's secret changed; the worker uses another token or another key";
         return Err(config(detail.to_owned()));
     }
     shared.secret.send_if_modified(|known| {
         let first = known.is_none();
-        known.get_or_insert_with(|| TokenSecret::new(secret));
+        known.get_or_insert_with(|| TokenSecret::new(*secret));
         first
     });
     shared.health.send_modify(|health| health.pin_latched = false);

@@ -188,8 +188,9 @@ impl Pool {
     /// Ends when nobody signs because the PIN was refused.
     async fn latched(&self) {
         let mut health = self.shared.health.subscribe();
-        let latched = |health: &Health| health.pin_latched && health.live == 0;
-        if health.wait_for(latched).await.is_err() {
+        // Only the outcome is kept: the value itself holds a lock that must not live on.
+        let gone = health.wait_for(|health| health.pin_latched && health.live == 0).await.is_err();
+        if gone {
             // The sender lives as long as the pool; without it nobody will ever latch.
             std::future::pending::<()>().await;
         }

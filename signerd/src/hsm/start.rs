@@ -46,6 +46,8 @@ pub(super) fn spawn(config: &HsmConfig, config_path: &Path, program: &Path) -> i
         .arg(config_path)
         .arg("--tether")
         .envs(config.environment())
+        // Ctrl-C in a terminal is for the front, which still needs its workers to drain.
+        .process_group(0)
         .stdin(Stdio::from(OwnedFd::from(theirs)))
         .stdout(Stdio::from(log))
         .stderr(Stdio::inherit())

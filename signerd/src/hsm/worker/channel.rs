@@ -201,3 +201,25 @@ fn user_id(name: &str) -> Result<u32, Fault> {
         Fault::config("pool.front_user", format!("user \"{name}\" does not exist"), remedy)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stranger_is_refused() {
+        // A peer of the worker's own user passes, one of any other user does not.
+        let (stream, _other_end) = UnixStream::pair().unwrap();
+        let own = rustix::process::getuid().as_raw();
+        assert_eq!(Peers(vec![own]).check(&stream), Ok(()));
+        let refused = Peers(vec![own.wrapping_add(1)]).check(&stream).unwrap_err();
+        assert!(refused.contains("pool.front_user"), "{refused}");
+    }
+
+    #[test]
+    fn a_user_is_found_by_name() {
+        // root is 0 everywhere, and a user who does not exist is a fault with a remedy.
+        assert_eq!(user_id("root"), Ok(0));
+        assert_eq!(user_id("no such user").unwrap_err().exit_code(), 78);
+    }
+}

@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use cryptoki::error::Error;
+
 use crate::hsm::FaultKind;
 
 /// A fault that ends the worker, or the start of it.
@@ -49,6 +51,14 @@ impl Fault {
             FaultKind::Pin => 77,
             FaultKind::Config | FaultKind::Key => 78,
         }
+    }
+}
+
+/// A failed call in few words; the library's own text quotes whole paragraphs of the standard.
+pub(super) fn brief(error: &Error) -> String {
+    match error {
+        Error::Pkcs11(code, function) => format!("C_{function:?} gave {code:?}"),
+        other => other.to_string(),
     }
 }
 

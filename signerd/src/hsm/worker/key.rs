@@ -10,7 +10,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use aws_lc_rs::digest;
-use cryptoki::error::Error;
 use cryptoki::mechanism::Mechanism;
 use cryptoki::mechanism::MechanismType;
 use cryptoki::mechanism::rsa::PkcsMgfType;
@@ -28,6 +27,7 @@ use hsm_config::Key;
 use super::certificate::POINT_BYTES;
 use super::certificate::PublicKey;
 use super::fault::Fault;
+use super::fault::brief;
 use super::token;
 use super::token::Token;
 use crate::hsm::ipc::DIGEST_BYTES;
@@ -68,8 +68,9 @@ impl Lane {
     }
 
     fn bind(token: Arc<Token>, wanted: Vec<(String, Key, Arc<PublicKey>)>) -> Result<Self, Fault> {
-        let session =
-            token.session().map_err(|e| Fault::token(format!("no session opens: {e}")))?;
+        let session = token
+            .session()
+            .map_err(|e| Fault::token(format!("no session opens: {}", brief(&e))))?;
         let mut keys = HashMap::with_capacity(wanted.len());
         for (name, key, public) in wanted {
             let bound = BoundKey::bind(&session, &name, key, public)?;
@@ -147,9 +148,9 @@ impl BoundKey {
             AttributeType::Sign,
             AttributeType::AlwaysAuthenticate,
         ];
-        let attributes = session
-            .get_attributes(self.handle, &types)
-            .map_err(|e| Fault::token(format!("{subject}: its attributes cannot be read: {e}")))?;
+        let attributes = session.get_attributes(self.handle, &types).map_err(|e| {
+            Fault::token(format!("{subject}: its attributes cannot be read: {}", brief(&e)))
+        })?;
         for attribute in attributes {
             let (problem, remedy) = match attribute {
                 Attribute::KeyType(found) if found != wanted_type => {
@@ -227,7 +228,7 @@ impl BoundKey {
     fn sign(&self, session: &Session, digest: &[u8; DIGEST_BYTES]) -> Result<Vec<u8>, SignError> {
         let signature = session
             .sign(&mechanism(self.algorithm), self.handle, digest)
-            .map_err(|e: Error| SignError::Token(e.to_string()))?;
+            .map_err(|e| SignError::Token(brief(&e)))?;
         let wanted = self.public.signature_bytes();
         if signature.len() != wanted {
             let got = signature.len();

@@ -96,7 +96,7 @@ fn work(args: &WorkerArgs) -> Result<(), Fault> {
         .map_err(|e| Fault::token(format!("the process cannot be made undumpable: {e}")))?;
     let mut fronts = Fronts::open(&args.channel, &config)?;
     let mut front = fronts.next()?;
-    let watchdog = Watchdog::start(config.sessions(), front.outlet());
+    let watchdog = Watchdog::start(config.sessions(), config.call_deadline(), front.outlet());
     let lanes = {
         let _watched = watchdog.watch(0, START_DEADLINE);
         Token::open(&config).and_then(|token| {

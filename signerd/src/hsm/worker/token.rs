@@ -33,6 +33,7 @@ use hsm_config::Selector;
 use zeroize::Zeroizing;
 
 use super::fault::Fault;
+use super::fault::brief;
 use super::key::Lane;
 use crate::hsm::TOKEN_SECRET_BYTES;
 use crate::hsm::latch;
@@ -128,18 +129,19 @@ fn refuse_if_latched(config: &HsmConfig) -> Result<(), Fault> {
 fn load(config: &HsmConfig) -> Result<Pkcs11, Fault> {
     let path = config.module();
     let remedy = "set module.path to the vendor's PKCS#11 library";
-    let pkcs11 = Pkcs11::new(path).map_err(|e| Fault::config(path.display(), e, remedy))?;
+    let pkcs11 = Pkcs11::new(path).map_err(|e| Fault::config(path.display(), brief(&e), remedy))?;
     // The last handle would unload the library, and its clean-up crashes in some.
     std::mem::forget(pkcs11.clone());
     match pkcs11.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)) {
         Ok(()) => Ok(pkcs11),
         Err(e @ Error::Pkcs11(RvError::CantLock | RvError::NeedToCreateThreads, _)) => {
             let remedy = "use a module that supports OS locking";
-            Err(Fault::config(path.display(), e, remedy))
+            Err(Fault::config(path.display(), brief(&e), remedy))
         }
         Err(e) => Err(Fault::token(format!(
-            "{}: it does not initialise: {e}; check module.environment and the device",
-            path.display()
+            "{}: it does not initialise: {}; check module.environment and the device",
+            path.display(),
+            brief(&e)
         ))),
     }
 }
@@ -213,7 +215,12 @@ fn log_in(keeper: &Session, config: &HsmConfig) -> Result<(), Fault> {
                 | RvError::PinExpired
                 | RvError::PinLocked,
                 _,
-            ) => return Err(latched(config, &format!("the token refused the PIN: {error}"))),
+            ) => {
+                return Err(latched(
+                    config,
+                    &format!("the token refused the PIN: {}", brief(&error)),
+                ));
+            }
             // Says nothing about the PIN; SoftHSM gives it when another process logs in.
             Error::Pkcs11(RvError::GeneralError, _) if retries < LOG_IN_RETRIES => {
                 retries = retries.saturating_add(1);
@@ -272,7 +279,7 @@ fn derive_secret(
     let subject = format!("secret key with {selector}");
     let handle = find_one(session, ObjectClass::SECRET_KEY, selector, &subject)?;
     let mac = session.sign(&Mechanism::Sha256Hmac, handle, SECRET_DOMAIN).map_err(|e| {
-        Fault::config(&subject, e, "it must be a generic secret for CKM_SHA256_HMAC")
+        Fault::config(&subject, brief(&e), "it must be a generic secret for CKM_SHA256_HMAC")
     })?;
     let mac = Zeroizing::new(mac);
     <[u8; TOKEN_SECRET_BYTES]>::try_from(&mac[..]).map(Zeroizing::new).map_err(|_| {
@@ -313,7 +320,7 @@ pub(super) fn template(class: ObjectClass, selector: &Selector) -> Vec<Attribute
 }
 
 fn failed(what: &str, error: &Error) -> Fault {
-    Fault::token(format!("{what}: {error}"))
+    Fault::token(format!("{what}: {}", brief(error)))
 }
 
 /// PKCS#11 pads with blanks; some modules pad with NUL.

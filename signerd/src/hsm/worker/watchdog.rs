@@ -17,8 +17,8 @@ use super::end_now;
 use super::fault::Fault;
 use super::say;
 
-/// How often the clock is looked at; the shortest deadline is 100 ms.
-const TICK: Duration = Duration::from_millis(20);
+/// Longest time between two looks at the clock; with short deadlines it is a tenth of them.
+const TICK_MAX: Duration = Duration::from_millis(250);
 /// Marks a lane that makes no call.
 const IDLE: u64 = 0;
 
@@ -34,17 +34,18 @@ struct Watch {
 }
 
 impl Watchdog {
-    /// Begins to watch that many lanes.
-    pub(super) fn start(lanes: usize, outlet: Arc<Outlet>) -> Self {
+    /// Begins to watch that many lanes, whose calls have that deadline.
+    pub(super) fn start(lanes: usize, deadline: Duration, outlet: Arc<Outlet>) -> Self {
         let watchdog = Self(Arc::new(Watch {
             epoch: Instant::now(),
             until: (0..lanes).map(|_| AtomicU64::new(IDLE)).collect(),
             outlet: Mutex::new(outlet),
         }));
         let watch = Arc::clone(&watchdog.0);
+        let tick = TICK_MAX.min(deadline / 10);
         std::thread::spawn(move || {
             loop {
-                std::thread::sleep(TICK);
+                std::thread::sleep(tick);
                 watch.look();
             }
         });
