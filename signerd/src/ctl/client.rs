@@ -20,6 +20,7 @@ use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsConnector;
 
@@ -29,6 +30,8 @@ use super::pem::{self, PemError};
 
 /// A server on the same continent answers a SYN and a handshake well within this.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
+/// A connection that broke has ended, or ends at once when nothing is sent on it any more.
+const CONNECTION_END_DEADLINE: Duration = Duration::from_secs(1);
 /// The first pause before a repetition; each further one is twice as long.
 const PAUSE_FIRST: Duration = Duration::from_millis(200);
 /// The longest pause of our own choice: a restarted daemon is ready within seconds.
@@ -112,7 +115,14 @@ pub struct Client {
     idle: Mutex<Vec<Connection>>,
 }
 
-type Connection = SendRequest<Full<Bytes>>;
+/// One kept connection: the end we send on, and the task that moves its bytes.
+struct Connection {
+    sender: SendRequest<Full<Bytes>>,
+    driver: JoinHandle<hyper::Result<()>>,
+}
+
+/// Whatever hyper, rustls or the operating system said.
+type Fault = Box<dyn StdError + Send + Sync>;
 
 /// How one attempt ended, if not with an answer.
 enum Attempt {
@@ -196,15 +206,16 @@ impl Client {
         let request = self.request(method, path, body)?;
         let deadline = self.patience.answer_deadline;
         let exchange = async {
-            let response = connection.send_request(request).await.map_err(boxed)?;
+            let response = connection.sender.send_request(request).await.map_err(boxed)?;
             let (parts, body) = response.into_parts();
             let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await?.to_bytes();
-            Ok::<_, Box<dyn StdError + Send + Sync>>((Response::from_parts(parts, ()), body))
+            Ok::<_, Fault>((Response::from_parts(parts, ()), body))
         };
-        let (response, body) = timeout(deadline, exchange)
-            .await
-            .map_err(|_| Attempt::Again(ClientError::Late(deadline), Duration::ZERO))?
-            .map_err(|error| self.lost(error.as_ref()))?;
+        let (response, body) = match timeout(deadline, exchange).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(error)) => return Err(self.broken(connection, error).await),
+            Err(_) => return Err(Attempt::Again(ClientError::Late(deadline), Duration::ZERO)),
+        };
         self.keep(connection);
         judge(&response, body)
     }
@@ -224,13 +235,13 @@ impl Client {
         let request = if body.is_empty() { request } else { request.header(CONTENT_TYPE, CBOR) };
         request
             .body(Full::new(body))
-            .map_err(|error| Attempt::Failed(ClientError::TlsSettings(error.to_string())))
+            .map_err(|error| Attempt::Failed(self.unreachable(&error.to_string())))
     }
 
     /// Takes a kept connection that is still open, or makes one.
     async fn connection(&self) -> Result<Connection, Attempt> {
         while let Some(mut kept) = self.kept() {
-            if kept.ready().await.is_ok() {
+            if kept.sender.ready().await.is_ok() {
                 return Ok(kept);
             }
         }
@@ -240,14 +251,12 @@ impl Client {
             .map_err(|error| self.lost(error.as_ref()))
     }
 
-    async fn connect(&self) -> Result<Connection, Box<dyn StdError + Send + Sync>> {
+    async fn connect(&self) -> Result<Connection, Fault> {
         let socket = TcpStream::connect((self.server.host.as_str(), self.server.port)).await?;
         socket.set_nodelay(true)?;
         let stream = self.tls.connect(self.server_name.clone(), socket).await?;
         let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-        // Its end is seen by the sender; a fault reaches whoever waits for an answer.
-        tokio::spawn(async move { connection.await.ok() });
-        Ok(sender)
+        Ok(Connection { sender, driver: tokio::spawn(connection) })
     }
 
     fn kept(&self) -> Option<Connection> {
@@ -255,15 +264,29 @@ impl Client {
     }
 
     fn keep(&self, connection: Connection) {
-        if !connection.is_closed() {
+        if !connection.sender.is_closed() {
             self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+        }
+    }
+
+    /// Finds out why a connection broke. In TLS 1.3 a refused client certificate shows only after the
+    /// handshake, and the alert may reach the connection's task instead of the request.
+    async fn broken(&self, connection: Connection, error: Fault) -> Attempt {
+        let Connection { sender, driver } = connection;
+        drop(sender);
+        match timeout(CONNECTION_END_DEADLINE, driver).await {
+            Ok(Ok(Err(cause))) if tls_fault(&cause).is_some() => self.lost(&cause),
+            _ => self.lost(error.as_ref()),
         }
     }
 
     /// Tells a connection that TLS ended from one that can be tried again.
     fn lost(&self, error: &(dyn StdError + 'static)) -> Attempt {
         match tls_fault(error) {
-            Some(rustls::Error::AlertReceived(alert)) => {
+            // An internal error of the server may pass, every other alert is about us.
+            Some(rustls::Error::AlertReceived(alert))
+                if *alert != rustls::AlertDescription::InternalError =>
+            {
                 Attempt::Failed(ClientError::TlsRefused(format!("{alert:?}")))
             }
             Some(fault @ rustls::Error::InvalidCertificate(_)) => {
@@ -329,7 +352,7 @@ fn text(headers: &HeaderMap, name: &str) -> Option<String> {
     headers.get(name)?.to_str().ok().map(|value| value.trim().to_owned())
 }
 
-fn boxed(error: hyper::Error) -> Box<dyn StdError + Send + Sync> {
+fn boxed(error: hyper::Error) -> Fault {
     Box::new(error)
 }
 

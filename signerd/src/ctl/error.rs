@@ -221,7 +221,9 @@ fn client_remedy(error: &ClientError) -> String {
             "Check ca and server_name of the settings, and the clock of this machine.".into()
         }
         ClientError::Unreachable { .. } | ClientError::Late(_) => {
-            "Check that the daemon runs and the address is right, then repeat.".into()
+            "Check that the daemon runs and the address is right, then repeat. If it does run, it \
+             may have refused this client certificate: its journal says so."
+                .into()
         }
         ClientError::Refused { problem, .. } => refusal_remedy(&problem.code).into(),
         ClientError::GaveUp { last, .. } => match last.refused() {

@@ -19,8 +19,10 @@ use super::output::{FileError, PRIVATE_MODE};
 
 /// The version of the journal's lines.
 const VERSION: u32 = 1;
-/// Most bytes of a journal: 10 million batches of two lines, 1,000 times the largest night.
-const JOURNAL_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
+/// Most bytes of a journal that are read: 500,000 batches, five times the country's whole backlog.
+const JOURNAL_BYTES_MAX: u64 = 256 * 1024 * 1024;
+/// How a journal begins; what begins otherwise is somebody else's file.
+const BEGINNING: &[u8] = b"{\"event\":\"begin\",";
 
 /// What a run was begun with; a rerun has to be the same.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -135,11 +137,10 @@ impl Journal {
                 return Err(FileError::of("lock", path)(error).into());
             }
         }
-        let mut text = Vec::new();
-        Read::by_ref(&mut file)
-            .take(JOURNAL_BYTES_MAX)
-            .read_to_end(&mut text)
-            .map_err(FileError::of("read", path))?;
+        let text = read_whole(&mut file).map_err(FileError::of("read", path))?;
+        if !text.starts_with(BEGINNING) && !BEGINNING.starts_with(&text) {
+            return Err(JournalError::Damaged { path: path.to_owned(), line: 1 });
+        }
         let mut journal = Self {
             path: path.to_owned(),
             file,
@@ -296,6 +297,15 @@ impl Journal {
     }
 }
 
+fn read_whole(file: &mut File) -> io::Result<Vec<u8>> {
+    if file.metadata()?.len() > JOURNAL_BYTES_MAX {
+        return Err(io::Error::other("larger than any journal"));
+    }
+    let mut text = Vec::new();
+    file.read_to_end(&mut text)?;
+    Ok(text)
+}
+
 impl Counts {
     /// The sums.
     #[must_use]
@@ -422,9 +432,12 @@ mod tests {
         // A file that is no journal is refused with the line, and left as it was.
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("journal");
-        std::fs::write(&path, "my notes\n").unwrap();
-        let error = Journal::open(&path, &plan()).unwrap_err();
-        assert!(matches!(error, JournalError::Damaged { line: 1, .. }));
-        assert_eq!(std::fs::read(&path).unwrap(), b"my notes\n");
+        let with_end = "{\"event\":\"begin\",\"x\":1}\n";
+        for text in ["my notes\n", "my notes", with_end, "\n"] {
+            std::fs::write(&path, text).unwrap();
+            let error = Journal::open(&path, &plan()).unwrap_err();
+            assert!(matches!(error, JournalError::Damaged { line: 1, .. }));
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+        }
     }
 }

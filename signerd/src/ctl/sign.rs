@@ -44,7 +44,8 @@ pub struct Args {
     #[arg(long, value_name = "ID")]
     issuer: Option<String>,
     /// Where the certificates go, as JSON lines; FILE.journal is kept beside it
-    #[arg(long, short, value_name = "FILE", required_unless_present = "dry_run")]
+    #[arg(long, short, value_name = "FILE", required_unless_present = "dry_run",
+          value_parser = real_file)]
     output: Option<PathBuf>,
     /// Records per batch, 1 to 1000
     #[arg(long, value_name = "N", default_value = "1000", value_parser = batch_size)]
@@ -146,6 +147,14 @@ fn batch_size(text: &str) -> Result<usize, String> {
     match text.parse::<NonZeroUsize>() {
         Ok(size) if size.get() <= batch::RECORDS_MAX => Ok(size.get()),
         _ => Err(format!("a number from 1 to {}", batch::RECORDS_MAX)),
+    }
+}
+
+/// Stdout cannot be cut back to what is durable, so that it is no output for `sign`.
+fn real_file(text: &str) -> Result<PathBuf, String> {
+    match text {
+        "-" | "" => Err("the name of a file, so that the run can be continued".into()),
+        name => Ok(PathBuf::from(name)),
     }
 }
 
