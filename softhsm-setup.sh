@@ -382,7 +382,6 @@ signerd_toml() {
 version = 1
 policy = "policy.toml"
 hsm = "hsm.toml"
-state = "state"
 
 [signing]
 listen = "127.0.0.1:$port_base"
@@ -390,11 +389,6 @@ certificate = "pki/server.pem"
 key = "pki/server.key"
 client_ca = "pki/ca.pem"
 client_crl = "pki/crl.pem"
-
-[officer]
-listen = "127.0.0.1:$((port_base + 1))"
-client_ca = "pki/officer-ca.pem"
-client_crl = "pki/officer-crl.pem"
 
 [observability]
 listen = "127.0.0.1:$((port_base + 2))"
