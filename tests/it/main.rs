@@ -1,1 +1,3 @@
-//! Skeleton.
+//! The real binaries, held against the documents: one module per theme.
+
+mod signing;

@@ -1,1 +1,15 @@
-//! Skeleton.
+//! The harness: a set-up of one's own, the real daemon, and a client that can say anything.
+//!
+//! Every test gets a copy of one development set-up, made once by `softhsm-setup.sh`, with free ports,
+//! and runs the real binaries against it. Nothing is shared between tests but that first set-up, so
+//! they run side by side. Traffic stays on loopback.
+
+pub mod client;
+pub mod daemon;
+pub mod record;
+pub mod setup;
+
+pub use client::{Answer, Client};
+pub use daemon::Daemon;
+pub use record::{Evidence, Person};
+pub use setup::Setup;

@@ -1,0 +1,154 @@
+//! A development set-up of a test's own.
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tempfile::TempDir;
+
+/// A copy of the development set-up in a folder that vanishes with it.
+pub struct Setup {
+    folder: TempDir,
+    /// Port of the signing listener.
+    pub signing: u16,
+    /// Port of the observability listener.
+    pub observability: u16,
+}
+
+impl Setup {
+    /// Copies the set-up that was made once for all tests, and gives it ports and paths of its own.
+    pub fn new() -> Self {
+        let base = base();
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        copy(&base, folder.path());
+        let [signing, observability] = free_ports();
+        let setup = Self { folder, signing, observability };
+        let (old, new) = (base.display().to_string(), setup.dir().display().to_string());
+        for file in ["softhsm2.conf", "hsm.toml", "signerd.toml", "signerctl.toml"] {
+            setup.edit(file, |text| text.replace(&old, &new));
+        }
+        let (to_sign, to_observe) =
+            (format!("127.0.0.1:{signing}"), format!("127.0.0.1:{observability}"));
+        setup.edit("signerd.toml", |text| {
+            text.replace("127.0.0.1:8443", &to_sign).replace("127.0.0.1:8445", &to_observe)
+        });
+        setup.edit("signerctl.toml", |text| text.replace("127.0.0.1:8443", &to_sign));
+        setup
+    }
+
+    /// The folder of the set-up.
+    pub fn dir(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// A file of the set-up.
+    pub fn path(&self, file: &str) -> PathBuf {
+        self.dir().join(file)
+    }
+
+    /// The text of a file.
+    pub fn text(&self, file: &str) -> String {
+        fs::read_to_string(self.path(file)).unwrap_or_else(|error| panic!("{file}: {error}"))
+    }
+
+    /// Changes the text of a file; a change that changes nothing is a fault of the test.
+    pub fn change(&self, file: &str, from: &str, to: &str) {
+        let text = self.text(file);
+        assert!(text.contains(from), "{file} does not contain {from:?}");
+        self.edit(file, |text| text.replace(from, to));
+    }
+
+    fn edit(&self, file: &str, edit: impl FnOnce(String) -> String) {
+        let text = edit(self.text(file));
+        fs::write(self.path(file), text).unwrap_or_else(|error| panic!("{file}: {error}"));
+    }
+
+    /// `signerctl` with this set-up's settings.
+    pub fn signerctl(&self) -> Command {
+        let mut command = Command::new(program("signerctl"));
+        command.arg("--config").arg(self.path("signerctl.toml"));
+        command
+    }
+
+    /// `signerd` with a subcommand and this set-up's configuration.
+    pub fn signerd(&self, command: &[&str]) -> Command {
+        let mut signerd = Command::new(program("signerd"));
+        signerd.args(command).arg("--config").arg(self.path("signerd.toml"));
+        signerd
+    }
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A binary of the workspace, beside the test binary.
+pub fn program(name: &str) -> PathBuf {
+    let own = std::env::current_exe().expect("own path");
+    let profile = own.ancestors().nth(2).expect("target folder");
+    let program = profile.join(name);
+    assert!(program.exists(), "{} is not built; run: cargo build --workspace", program.display());
+    program
+}
+
+/// The root of the workspace.
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("root").to_owned()
+}
+
+/// The folder of the published test vectors, if it is there; says loudly what is skipped if not.
+pub fn vectors(what: &str) -> Option<PathBuf> {
+    let folder = std::env::var_os("SIGNERD_HCERT_DATA")
+        .map_or_else(|| root().join("../shared/hcert/data"), PathBuf::from);
+    if folder.is_dir() {
+        return Some(folder);
+    }
+    eprintln!("SKIPPED: {what}: {} is absent; set SIGNERD_HCERT_DATA", folder.display());
+    None
+}
+
+/// The set-up that all tests copy, made by the script when it is not there or the script changed.
+fn base() -> PathBuf {
+    let script = root().join("softhsm-setup.sh");
+    let text = fs::read(&script).expect("the set-up script");
+    let version = data_encoding::HEXLOWER.encode(&sha2_of(&text)[..8]);
+    let shared = std::env::temp_dir().join(format!("signerd-tests-{version}"));
+    fs::create_dir_all(&shared).expect("folder of the base set-up");
+    let lock = fs::File::create(shared.join("lock")).expect("lock of the base set-up");
+    rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).expect("lock");
+    let base = shared.join("dev");
+    if !shared.join("made").exists() {
+        let _ = fs::remove_dir_all(&base);
+        let status = Command::new(script).arg("--dir").arg(&base).status().expect("set-up script");
+        assert!(status.success(), "softhsm-setup.sh failed");
+        fs::write(shared.join("made"), "").expect("mark of the base set-up");
+    }
+    base
+}
+
+fn sha2_of(bytes: &[u8]) -> [u8; 32] {
+    use sha2::Digest as _;
+    sha2::Sha256::digest(bytes).into()
+}
+
+fn copy(from: &Path, to: &Path) {
+    for entry in fs::read_dir(from).expect("folder") {
+        let entry = entry.expect("entry");
+        let target = to.join(entry.file_name());
+        if entry.file_type().expect("type").is_dir() {
+            fs::create_dir_all(&target).expect("folder");
+            copy(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).expect("copy");
+        }
+    }
+}
+
+/// Two ports that are free now; taken by the daemon a moment later.
+fn free_ports() -> [u16; 2] {
+    let listeners = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").expect("a free port"));
+    listeners.map(|listener| listener.local_addr().expect("address").port())
+}
