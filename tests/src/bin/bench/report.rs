@@ -12,6 +12,9 @@ const RATIO_AIM: f64 = 0.75;
 /// What the project aims at: at most this much processor time of the front per certificate, in µs.
 const FRONT_AIM: f64 = 200.0;
 
+/// Lines of the table.
+const ROWS: usize = 10;
+
 /// Writes both.
 pub(crate) fn write(out: &mut dyn Write, series: &[Series]) -> Outcome<()> {
     let figures: Vec<Figures> = series.iter().map(Figures::of).collect();
@@ -61,6 +64,7 @@ struct Figures {
     ceiling: Spread,
     rate: Spread,
     ratio: Spread,
+    share: Spread,
     front: Spread,
     workers: Spread,
     client: Spread,
@@ -77,6 +81,7 @@ impl Figures {
             ceiling: Spread::of(series.ceilings.iter().map(|c| c.rate)),
             rate: Spread::of(rounds().map(|r| r.rate)),
             ratio: Spread::of(rounds().map(|r| r.ratio)),
+            share: Spread::of(rounds().map(|r| r.share)),
             front: Spread::of(rounds().map(|r| r.front)).scaled(micros),
             workers: Spread::of(rounds().map(|r| r.workers)).scaled(micros),
             client: Spread::of(rounds().map(|r| r.client)).scaled(micros),
@@ -86,11 +91,12 @@ impl Figures {
         }
     }
 
-    fn rows(&self) -> [(&'static str, String); 9] {
+    fn rows(&self) -> [(&'static str, String); ROWS] {
         [
             ("ceiling, signatures/s", self.ceiling.text(0)),
             ("end to end, certificates/s", self.rate.text(0)),
-            ("ratio, by round", self.ratio.text(3)),
+            ("ratio, round by round", self.ratio.text(3)),
+            ("ratio, by processor time", self.share.text(3)),
             ("front, µs of CPU per certificate", self.front.text(0)),
             ("workers, µs of CPU per certificate", self.workers.text(0)),
             ("this client, µs of CPU per certificate", self.client.text(0)),
@@ -110,6 +116,7 @@ impl Figures {
             "ceiling_per_second": self.ceiling.json(),
             "end_to_end_per_second": self.rate.json(),
             "ratio": self.ratio.json(),
+            "ratio_by_cpu": self.share.json(),
             "front_cpu_micros": self.front.json(),
             "workers_cpu_micros": self.workers.json(),
             "client_cpu_micros": self.client.json(),
@@ -127,7 +134,7 @@ fn table(out: &mut dyn Write, series: &[Series], figures: &[Figures]) -> Outcome
     }
     writeln!(out)?;
     let rows: Vec<_> = figures.iter().map(Figures::rows).collect();
-    for (index, (name, _)) in rows.iter().flatten().take(9).enumerate() {
+    for (index, (name, _)) in rows.iter().flatten().take(ROWS).enumerate() {
         write!(out, "{name:<40}")?;
         for column in &rows {
             write!(out, "{:<28}", column.get(index).map_or("", |(_, text)| text))?;

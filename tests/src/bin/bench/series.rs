@@ -35,6 +35,9 @@ pub(crate) struct Round {
     pub(crate) rate: f64,
     /// The rate as a share of the mean of the ceilings around it.
     pub(crate) ratio: f64,
+    /// The same by processor time, which strangers on the machine cannot change much: what the raw
+    /// loop spends on a signature, as a share of what everybody here spends on a certificate.
+    pub(crate) share: f64,
     /// Processor seconds per certificate: of the front, of the workers, of this client.
     pub(crate) front: f64,
     pub(crate) workers: f64,
@@ -61,8 +64,10 @@ impl Series {
         for round in 1..=options.rounds {
             let mut measured = bench.load(batches)?;
             let (after, _) = bench.ceiling()?;
-            let before = ceilings.last().map_or(after.rate, |ceiling| ceiling.rate);
-            measured.ratio = measured.rate / f64::midpoint(before, after.rate);
+            let before = ceilings.last().unwrap_or(&after);
+            measured.ratio = measured.rate / f64::midpoint(before.rate, after.rate);
+            let spent = measured.front + measured.workers + measured.client;
+            measured.share = f64::midpoint(before.cpu, after.cpu) / spent;
             progress(issuer, round, options.rounds, &measured);
             ceilings.push(after);
             rounds.push(measured);
@@ -147,6 +152,7 @@ fn round(answered: &Answered, certificates: f64, spent: [Duration; 3]) -> Round 
     Round {
         rate,
         ratio: 0.0,
+        share: 0.0,
         front,
         workers,
         client,
