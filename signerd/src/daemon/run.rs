@@ -86,7 +86,8 @@ pub(super) async fn run(loaded: Loaded, sockets: Sockets) -> Result<(), RunError
     tokio::spawn(watch_readiness(Arc::clone(&app)));
 
     systemd::ready(&format!("listening on {signing}"));
-    log::info!(signing:%, observability:%, version = env!("CARGO_PKG_VERSION"); "serving");
+    let version = env!("CARGO_PKG_VERSION");
+    log::info!(version; "serving on {signing}, observed on {observability}");
     let name = end_signal().await.map_err(RunError::Signals)?;
     log::info!(signal = name; "draining");
     systemd::stopping();
