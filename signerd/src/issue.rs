@@ -22,6 +22,7 @@ use tokio::sync::OnceCell;
 pub use self::error::IssueError;
 use self::judge::Judged;
 use self::plan::Plan;
+pub use self::sign::CHUNKS_AT_THE_HSM;
 use crate::access::{Access, Client};
 use crate::clock::Clock;
 use crate::cpu;
