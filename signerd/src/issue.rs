@@ -132,7 +132,10 @@ async fn fresh(
             return Ok(Answer { body, replayed: false });
         }
         let plan = Plan::draw(&judged, batch, now)?;
-        match app.ledger.intend(ticket, plan.intent(batch, &judged)).await? {
+        let commit = app.metrics.commit_duration.start_timer();
+        let intended = app.ledger.intend(ticket, plan.intent(batch, &judged)).await?;
+        commit.observe_duration();
+        match intended {
             crate::ledger::Intended::Open(attempt) => {
                 return carry_out(app, batch, judged, plan, attempt).await;
             }
@@ -192,7 +195,9 @@ async fn carry_out(
     let answer = answer::issued(batch, &judged, &plan, signed)?;
     let sealed_answer = batch.seal(&answer).await?;
     let finished = Finished { sealed_answer, cose_sha256, now: app.clock.now()? };
+    let commit = app.metrics.commit_duration.start_timer();
     app.ledger.finish(attempt, finished).await?;
+    commit.observe_duration();
     count(app, batch, &judged, plan.certificates.len());
     Ok(Answer { body: answer, replayed: false })
 }
@@ -269,6 +274,8 @@ fn count(app: &Issuing, batch: &Batch, judged: &Judged, certificates: usize) {
     let metrics = &app.metrics;
     let labels = [batch.issuer.as_str(), batch.signer.alg().name()];
     metrics.signed.with_label_values(&labels).inc_by(u64::try_from(certificates).unwrap_or(0));
+    let records = u32::try_from(judged.records.len()).unwrap_or(u32::MAX);
+    metrics.batch_records.observe(f64::from(records));
     for verdict in &judged.records {
         let outcome = if verdict.is_ok() { "issued" } else { "rejected" };
         metrics.records.with_label_values(&[&batch.issuer, outcome]).inc();
