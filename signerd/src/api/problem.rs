@@ -3,8 +3,10 @@
 //! Operator detail stays in the log, under the request id. Clients learn what they can act on.
 
 use crate::access::RateError;
-use crate::hsm::HsmError;
+use crate::hcert::HcertError;
+use crate::hsm::{self, HsmError};
 use crate::issue::IssueError;
+use crate::ledger::{self, LedgerError};
 use crate::wire::cbor::GateError;
 use crate::wire::problem::Problem;
 use crate::wire::request::RequestError;
@@ -37,23 +39,50 @@ pub(super) fn of(error: &IssueError) -> Problem {
         IssueError::Rate(error) => rate(error),
         IssueError::Clock(_) => unavailable("clock.unsafe", "Clock not to be trusted"),
         IssueError::Key(_) => unavailable("key.unusable", "Signer key not usable"),
-        IssueError::Ledger(_) => unavailable("ledger.unavailable", "Ledger not writable"),
-        IssueError::Hsm(HsmError::Overloaded { .. }) | IssueError::Contended => overloaded(),
-        IssueError::Hsm(_) | IssueError::Hcert(_) | IssueError::Incomplete => {
+        IssueError::Ledger(error) => ledger(error),
+        IssueError::Hsm(error) => hsm(error),
+        IssueError::Hcert(HcertError::Signature(_)) | IssueError::Incomplete => {
             unavailable("hsm.unavailable", "HSM does not sign")
         }
-        IssueError::Encode(_) | IssueError::Lost(_) | IssueError::Random | IssueError::Seal(_) => {
-            Problem::new(500, "internal", "Internal error")
-                .detail("nothing was released; tell the administrator the request id")
-        }
+        IssueError::Contended => overloaded(),
+        IssueError::Hcert(_)
+        | IssueError::Encode(_)
+        | IssueError::Lost(_)
+        | IssueError::Random
+        | IssueError::Seal(_) => internal(),
     }
+}
+
+fn ledger(error: &LedgerError) -> Problem {
+    match (error, error.retry()) {
+        (LedgerError::Overloaded, _) => overloaded(),
+        (LedgerError::Closed, _) => draining(),
+        (_, ledger::Retry::Later) => unavailable("ledger.unavailable", "Ledger not writable"),
+        (_, ledger::Retry::Never) => internal(),
+    }
+}
+
+fn hsm(error: &HsmError) -> Problem {
+    match (error, error.retry()) {
+        (HsmError::Overloaded { .. }, _) => overloaded(),
+        (HsmError::Closed, _) => draining(),
+        (HsmError::KeyUnknown { .. }, _) => unavailable("key.unusable", "Signer key not usable"),
+        (_, hsm::Retry::Later) => unavailable("hsm.unavailable", "HSM does not sign"),
+        (_, hsm::Retry::Never) => internal(),
+    }
+}
+
+/// A fault of ours: a repeat would meet it again.
+fn internal() -> Problem {
+    Problem::new(500, "internal", "Internal error")
+        .detail("nothing was released; tell the administrator the request id")
 }
 
 fn not_cbor(error: &GateError) -> Problem {
     let (code, title) = if error.fault.is_profile_fault() {
         ("cbor.not_deterministic", "Not deterministic CBOR")
     } else {
-        ("cbor.malformed", "Not well-formed CBOR")
+        ("cbor.malformed", "Malformed CBOR, or beyond the limits")
     };
     let mut problem = Problem::new(400, code, title).detail(error.fault.to_string());
     problem.offset = Some(error.offset);

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use thiserror::Error;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{OnceCell, watch};
+use tokio::time::timeout;
 
 use super::load::Loaded;
 use crate::api::{self, Observation, Readiness};
@@ -54,12 +55,15 @@ pub(super) enum RunError {
 /// How often are old answers dropped, abandoned intents freed and readiness looked at?
 const HOUSEKEEPING: Duration = Duration::from_secs(600);
 const READINESS: Duration = Duration::from_secs(5);
+/// How long may the ledger take to close? It only has to finish what it writes.
+const CLOSE_WAIT: Duration = Duration::from_secs(10);
 /// An intent that nobody repeated for a day belongs to a client that never will; its doses are freed.
 const ABANDONED_SECONDS: i64 = 86_400;
 
 /// Runs until SIGTERM or SIGINT, then drains.
 pub(super) async fn run(loaded: Loaded) -> Result<(), RunError> {
     let metrics = Arc::new(Metrics::new()?);
+    let signals = Signals::new().map_err(RunError::Signals)?;
     let (signing, observability) = (loaded.config.signing.listen, loaded.config.observability);
     let limits = loaded.config.limits;
     let signing_socket = listen(signing).await?;
@@ -69,11 +73,11 @@ pub(super) async fn run(loaded: Loaded) -> Result<(), RunError> {
     let app = Arc::new(assemble(loaded, Arc::clone(&metrics))?);
 
     let (stop, stopped) = watch::channel(false);
-    let routes = api::Signing::new(Arc::clone(&app), request_limits(limits));
+    let routes = Arc::new(api::Signing::new(Arc::clone(&app), request_limits(limits)));
     let listener = SigningListener {
         socket: signing_socket,
         tls,
-        routes: Arc::new(routes),
+        routes: Arc::clone(&routes),
         bounds: bounds(limits),
         metrics,
     };
@@ -86,15 +90,20 @@ pub(super) async fn run(loaded: Loaded) -> Result<(), RunError> {
 
     systemd::ready(&format!("listening on {signing}"));
     log::info!(signing:%, observability:%, version = env!("CARGO_PKG_VERSION"); "serving");
-    let name = end_signal().await.map_err(RunError::Signals)?;
+    let name = signals.next().await;
     log::info!(signal = name; "draining");
     systemd::stopping();
     let _ = stop.send(true);
     // A listener that panicked has nothing left to drain.
     let _ = signing_task.await;
     let _ = observing.await;
+    // A batch whose client is gone is finished all the same.
+    let _ = timeout(Duration::from_secs(limits.drain_seconds), routes.idle()).await;
     app.pool.stop().await;
-    app.ledger.close().await;
+    // A disk that hangs must not keep the process from ending.
+    if timeout(CLOSE_WAIT, app.ledger.close()).await.is_err() {
+        log::error!("ledger was not closed in time");
+    }
     log::info!("ended");
     Ok(())
 }
@@ -147,13 +156,24 @@ fn bounds(limits: Limits) -> Bounds {
     }
 }
 
-async fn end_signal() -> io::Result<&'static str> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    Ok(tokio::select! {
-        _ = terminate.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
-    })
+/// The signals that end the daemon, caught from before it is ready.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        let terminate = signal(SignalKind::terminate())?;
+        Ok(Self { terminate, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn next(mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
 }
 
 async fn keep_house(app: Arc<Issuing>) {
