@@ -88,14 +88,21 @@ pub(super) fn load(file: &Path) -> Result<Loaded, Vec<Fault>> {
     }
 }
 
+/// Reads `hsm.toml` by way of `signerd.toml`, for commands that a person gives.
+///
+/// Only the service has its credentials, so that whatever stands for them here is not opened.
+pub(super) fn hsm_alone(file: &Path) -> Result<HsmConfig, Vec<Fault>> {
+    hsm(&Config::parse(&text(file)?, file, Some(Path::new("/run/credentials/signerd.service")))?)
+}
+
 /// Reads `signerd.toml`.
-pub(super) fn front(file: &Path) -> Result<Config, Vec<Fault>> {
+fn front(file: &Path) -> Result<Config, Vec<Fault>> {
     let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
     Config::parse(&text(file)?, file, credentials.as_deref())
 }
 
 /// Reads `hsm.toml`.
-pub(super) fn hsm(config: &Config) -> Result<HsmConfig, Vec<Fault>> {
+fn hsm(config: &Config) -> Result<HsmConfig, Vec<Fault>> {
     let folder = config.hsm.parent().unwrap_or(Path::new("."));
     HsmConfig::parse(&text(&config.hsm)?, folder).map_err(|faults| {
         let in_file = |fault: hsm_config::Fault| Fault {

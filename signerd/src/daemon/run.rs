@@ -1,6 +1,7 @@
 //! The running daemon: workers, ledger, listeners, housekeeping, and the drain at the end.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ use crate::issue::Issuing;
 use crate::ledger::{Ledger, LedgerError, Settings};
 use crate::metrics::Metrics;
 use crate::server::{self, Bounds, SigningListener};
-use crate::systemd;
+use crate::systemd::{self, Sockets};
 
 /// What ends the daemon with a failure. To blame: the operator, unless it says otherwise.
 #[derive(Debug, Error)]
@@ -28,7 +29,7 @@ pub(super) enum RunError {
     #[error("cannot listen on {address}: {source}")]
     Listen {
         /// The address.
-        address: std::net::SocketAddr,
+        address: SocketAddr,
         /// The cause.
         source: io::Error,
     },
@@ -61,13 +62,13 @@ const CLOSE_WAIT: Duration = Duration::from_secs(10);
 const ABANDONED_SECONDS: i64 = 86_400;
 
 /// Runs until SIGTERM or SIGINT, then drains.
-pub(super) async fn run(loaded: Loaded) -> Result<(), RunError> {
+pub(super) async fn run(loaded: Loaded, sockets: Sockets) -> Result<(), RunError> {
     let metrics = Arc::new(Metrics::new()?);
     let signals = Signals::new().map_err(RunError::Signals)?;
-    let (signing, observability) = (loaded.config.signing.listen, loaded.config.observability);
     let limits = loaded.config.limits;
-    let signing_socket = listen(signing).await?;
-    let observability_socket = listen(observability).await?;
+    let (signing_socket, signing) = listen(sockets.signing, loaded.config.signing.listen).await?;
+    let (observability_socket, observability) =
+        listen(sockets.observability, loaded.config.observability).await?;
     let tls = Arc::clone(&loaded.tls);
     metrics.tls_not_after.set(loaded.tls_not_after);
     let app = Arc::new(assemble(loaded, Arc::clone(&metrics))?);
@@ -89,7 +90,8 @@ pub(super) async fn run(loaded: Loaded) -> Result<(), RunError> {
     tokio::spawn(watch_readiness(Arc::clone(&app)));
 
     systemd::ready(&format!("listening on {signing}"));
-    log::info!(signing:%, observability:%, version = env!("CARGO_PKG_VERSION"); "serving");
+    let version = env!("CARGO_PKG_VERSION");
+    log::info!(version; "serving on {signing}, observed on {observability}");
     let name = signals.next().await;
     log::info!(signal = name; "draining");
     systemd::stopping();
@@ -134,8 +136,19 @@ fn assemble(loaded: Loaded, metrics: Arc<Metrics>) -> Result<Issuing, RunError> 
     })
 }
 
-async fn listen(address: std::net::SocketAddr) -> Result<TcpListener, RunError> {
-    TcpListener::bind(address).await.map_err(|source| RunError::Listen { address, source })
+/// The passed socket, else one of our own; with the address that it really has.
+async fn listen(
+    passed: Option<std::net::TcpListener>,
+    address: SocketAddr,
+) -> Result<(TcpListener, SocketAddr), RunError> {
+    let socket = match passed {
+        // Whoever passes a socket need not know that we never block on it.
+        Some(socket) => socket.set_nonblocking(true).and_then(|()| TcpListener::from_std(socket)),
+        None => TcpListener::bind(address).await,
+    };
+    socket
+        .and_then(|socket| socket.local_addr().map(|bound| (socket, bound)))
+        .map_err(|source| RunError::Listen { address, source })
 }
 
 fn request_limits(limits: Limits) -> api::Limits {
