@@ -1,3 +1,12 @@
 //! The real binaries, held against the documents: one module per theme.
 
+mod access;
+mod batches;
+mod certificates;
+mod evidence;
+mod http;
+mod observe;
+mod privacy;
+mod reasons;
+mod requests;
 mod signing;
