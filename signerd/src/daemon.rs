@@ -11,6 +11,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
 use crate::cli::{Cli, Command, ConfigFile, HsmCommand};
 use crate::config::Fault;
@@ -32,6 +33,10 @@ pub fn main() -> ExitCode {
 
 fn serve(file: &Path) -> ExitCode {
     logging::start("signerd");
+    // The TLS key and the ledger's keys are in this memory: no core dump, no debugger of the same user.
+    if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
+        log::warn!("memory can be dumped: {error}");
+    }
     let loaded = match load::load(file) {
         Ok(loaded) => loaded,
         Err(faults) => return report(&faults),

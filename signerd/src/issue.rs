@@ -22,6 +22,7 @@ use tokio::sync::OnceCell;
 pub use self::error::IssueError;
 use self::judge::Judged;
 use self::plan::Plan;
+pub use self::sign::CHUNKS_AT_THE_HSM;
 use crate::access::{Access, Client};
 use crate::clock::Clock;
 use crate::cpu;
@@ -109,7 +110,6 @@ pub async fn preview(
 ) -> Result<Answer, IssueError> {
     let batch = Batch::open(&app, client, body).await?;
     let now = app.clock.now()?;
-    policy::expiry(now, batch.rules(&app)?.validity_months(), batch.signer.not_after())?;
     let mut judged = batch.judge(&app, now, judge::Rate::Spend).await?;
     let pseudonyms = plan::pseudonyms(&judged, &batch.keys);
     let conflicts = app.ledger.conflicts(pseudonyms.values(), Some(batch.reference())).await?;
@@ -124,8 +124,6 @@ async fn fresh(
     ticket: Ticket,
     now: i64,
 ) -> Result<Answer, IssueError> {
-    let months = batch.rules(app)?.validity_months();
-    let expires_at = policy::expiry(now, months, batch.signer.not_after())?;
     let mut judged = batch.judge(app, now, judge::Rate::Spend).await?;
     let mut ticket = ticket;
     for _ in 0..INTEND_TRIES_MAX {
@@ -133,7 +131,7 @@ async fn fresh(
             let body = answer::withheld(batch, &judged, now)?;
             return Ok(Answer { body, replayed: false });
         }
-        let plan = Plan::draw(&judged, batch, now, expires_at)?;
+        let plan = Plan::draw(&judged, batch, now)?;
         match app.ledger.intend(ticket, plan.intent(batch, &judged)).await? {
             crate::ledger::Intended::Open(attempt) => {
                 return carry_out(app, batch, judged, plan, attempt).await;
@@ -191,11 +189,11 @@ async fn carry_out(
         }
     };
     let cose_sha256 = signed.iter().map(crate::hcert::Hcert::cose_sha256).collect();
-    count(app, batch, &judged, signed.len());
     let answer = answer::issued(batch, &judged, &plan, signed)?;
     let sealed_answer = batch.seal(&answer).await?;
     let finished = Finished { sealed_answer, cose_sha256, now: app.clock.now()? };
     app.ledger.finish(attempt, finished).await?;
+    count(app, batch, &judged, plan.certificates.len());
     Ok(Answer { body: answer, replayed: false })
 }
 
@@ -240,7 +238,13 @@ impl Batch {
     ) -> Result<Judged, IssueError> {
         let (app, client) = (Arc::clone(app), Arc::clone(&self.client));
         let (body, issuer) = (self.body.clone(), self.issuer.clone());
-        cpu::run(move || judge::judge(&app, &client, &body, (&issuer, now, rate))).await?
+        let signer = Arc::clone(&self.signer);
+        cpu::run(move || {
+            let bench =
+                judge::Bench { app: &app, client: &client, issuer: &issuer, signer: &signer, now };
+            bench.judge(&body, rate)
+        })
+        .await?
     }
 
     async fn seal(&self, answer: &[u8]) -> Result<Vec<u8>, IssueError> {

@@ -8,6 +8,7 @@ use hyper::body::{Body, Bytes};
 use hyper::header::{
     ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RETRY_AFTER,
 };
+use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -28,6 +29,9 @@ pub struct Signing {
     limits: Limits,
     batches: Semaphore,
 }
+
+/// How much of a refused body is taken off the wire? It costs time only; nothing of it is kept.
+const DISCARD_BYTES_MAX: usize = 256 * 1024 * 1024;
 
 /// What a request may cost.
 #[derive(Clone, Copy, Debug)]
@@ -88,7 +92,7 @@ impl Signing {
         phase: Phase,
     ) -> Response<Full<Bytes>>
     where
-        B: Body<Data = Bytes> + Send,
+        B: Body<Data = Bytes> + Send + Unpin,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let metrics = &self.app.metrics;
@@ -98,7 +102,11 @@ impl Signing {
         let method = request.method().clone();
         let timer = metrics.request_duration.with_label_values(&[label(&path)]).start_timer();
         metrics.inflight.inc();
-        let result = self.reply(certificate, request, phase, wanted).await;
+        let (head, mut body) = request.into_parts();
+        let result = self.reply(certificate, &head, &mut body, (phase, wanted)).await;
+        if result.is_err() {
+            self.discard(&mut body).await;
+        }
         metrics.inflight.dec();
         timer.observe_duration();
         let mut response = match result {
@@ -120,17 +128,17 @@ impl Signing {
     async fn reply<B>(
         &self,
         certificate: &[u8],
-        request: Request<B>,
-        phase: Phase,
-        wanted: Wanted,
+        head: &Parts,
+        body: &mut B,
+        (phase, wanted): (Phase, Wanted),
     ) -> Result<Reply, Problem>
     where
-        B: Body<Data = Bytes> + Send,
+        B: Body<Data = Bytes> + Send + Unpin,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let client = self.app.access.client(certificate).ok_or_else(problem::client_unknown)?;
-        let (route, method) = Route::find(request.uri().path()).ok_or_else(problem::not_found)?;
-        if request.method() != method {
+        let (route, method) = Route::find(head.uri.path()).ok_or_else(problem::not_found)?;
+        if head.method != method {
             return Err(problem::method_not_allowed());
         }
         if wanted.answer.is_none() {
@@ -139,11 +147,11 @@ impl Signing {
         if let Route::TrustList = route {
             return self.trust_list();
         }
-        if !media::is_cbor(request.headers()) || request.headers().contains_key(CONTENT_ENCODING) {
+        if !media::is_cbor(&head.headers) || head.headers.contains_key(CONTENT_ENCODING) {
             return Err(problem::unsupported());
         }
         let announced =
-            request.headers().get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse().ok());
+            head.headers.get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse().ok());
         if announced.is_some_and(|length: u64| {
             usize::try_from(length).map_or(true, |l| l > self.limits.body_bytes_max)
         }) {
@@ -153,7 +161,7 @@ impl Signing {
             return Err(problem::draining());
         }
         let _permit = self.batches.try_acquire().map_err(|_| problem::overloaded())?;
-        let body = self.body(request.into_body()).await?;
+        let body = self.body(body).await?;
         self.batch(route, client, body).await
     }
 
@@ -185,9 +193,9 @@ impl Signing {
         }
     }
 
-    async fn body<B>(&self, body: B) -> Result<Bytes, Problem>
+    async fn body<B>(&self, body: &mut B) -> Result<Bytes, Problem>
     where
-        B: Body<Data = Bytes> + Send,
+        B: Body<Data = Bytes> + Send + Unpin,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let limit = self.limits.body_bytes_max;
@@ -197,6 +205,22 @@ impl Signing {
             Err(error) if error.is::<LengthLimitError>() => Err(problem::too_large(limit)),
             Err(_) => Err(problem::incomplete_body()),
         }
+    }
+
+    /// Takes the rest of a refused body off the wire: many clients read no answer before they have sent
+    /// everything, and would only see the connection break.
+    async fn discard<B: Body<Data = Bytes> + Send + Unpin>(&self, body: &mut B) {
+        let all = async {
+            let mut left = DISCARD_BYTES_MAX;
+            while let Some(Ok(frame)) = body.frame().await {
+                left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
+                if left == 0 {
+                    break;
+                }
+            }
+        };
+        // Whoever is slower, or sends more, sees the connection break.
+        let _ = timeout(self.limits.body_wait, all).await;
     }
 
     fn trust_list(&self) -> Result<Reply, Problem> {

@@ -18,6 +18,7 @@ use crate::access::{Access, Client, Identity};
 use crate::clock;
 use crate::config::{Config, Fault};
 use crate::hcert::{Alg, SignerCertificate};
+use crate::issue::CHUNKS_AT_THE_HSM;
 use crate::server::{self, TlsFiles};
 use crate::statement::{RegisteredCertificate, TrustAnchors, Units, Verifiers};
 
@@ -64,6 +65,7 @@ pub(super) fn load(file: &Path) -> Result<Loaded, Vec<Fault>> {
         return Err(faults);
     };
     faults.extend(ledger_folder(&config.ledger));
+    faults.extend(queue(&config, &hsm));
     let access = collect(access(&config, &policy), &mut faults);
     let signers = collect(signers(&config, &hsm, &policy), &mut faults);
     let verifiers = collect(verifiers(&config, &policy), &mut faults);
@@ -136,6 +138,15 @@ fn tls(config: &Config) -> Result<(Arc<ServerConfig>, i64), Vec<Fault>> {
 fn ledger_folder(ledger: &Path) -> Option<Fault> {
     let folder = ledger.parent().filter(|folder| !folder.is_dir())?;
     Some(fault(ledger, "", format!("{} is not a folder", folder.display()), "make the folder"))
+}
+
+/// A batch that was admitted must not fail halfway because the queue of the pool is full.
+fn queue(config: &Config, hsm: &HsmConfig) -> Option<Fault> {
+    let needed = config.limits.batches_max.saturating_mul(CHUNKS_AT_THE_HSM);
+    (hsm.queue_max() < needed).then(|| {
+        let problem = format!("limits.batches_max of signerd.toml needs {needed} places");
+        fault(&config.hsm, "pool.queue_max", problem, "raise this one, or lower that one")
+    })
 }
 
 /// Joins the table of clients with the issuers that the policy gives them.

@@ -142,6 +142,7 @@ fn bounds(limits: Limits) -> Bounds {
         connections_max: limits.connections_max,
         handshake: Duration::from_secs(limits.handshake_seconds),
         head: Duration::from_secs(limits.header_seconds),
+        write: Duration::from_secs(limits.write_seconds),
         drain: Duration::from_secs(limits.drain_seconds),
     }
 }

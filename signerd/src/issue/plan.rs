@@ -83,12 +83,8 @@ pub(super) fn reject_conflicts(judged: &mut Judged, conflicting: &[Conflicting])
 
 impl Plan {
     /// Draws a random UVCI for every approved dose.
-    pub(super) fn draw(
-        judged: &Judged,
-        batch: &Batch,
-        issued_at: i64,
-        expires_at: i64,
-    ) -> Result<Self, IssueError> {
+    pub(super) fn draw(judged: &Judged, batch: &Batch, issued_at: i64) -> Result<Self, IssueError> {
+        let expires_at = judged.expires_at;
         let certificates = doses(judged, &batch.keys).map(|(place, dose, pseudonym)| {
             let mut random = [0; 16];
             aws_lc_rs::rand::fill(&mut random).map_err(|_| IssueError::Random)?;

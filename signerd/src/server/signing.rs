@@ -75,8 +75,7 @@ struct Peer {
 impl Peer {
     async fn serve(self, stream: TcpStream, watcher: hyper_util::server::graceful::Watcher) {
         let Self { acceptor, routes, bounds, metrics, stop } = self;
-        // Small answers must not wait for the acknowledgement of the one before.
-        let _ = stream.set_nodelay(true);
+        let stream = connection::bounded(stream, bounds);
         let handshake = timeout(bounds.handshake, acceptor.accept(stream)).await;
         let result = match &handshake {
             Ok(Ok(_)) => "ok",
