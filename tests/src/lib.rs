@@ -6,7 +6,9 @@
 
 pub mod client;
 pub mod daemon;
+pub mod pki;
 pub mod record;
+pub mod session;
 pub mod setup;
 
 pub use client::{Answer, Client};
