@@ -10,5 +10,6 @@ mod observe;
 mod privacy;
 mod reasons;
 mod requests;
+mod interop;
 mod signing;
 mod systemd;
