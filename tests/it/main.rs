@@ -1,3 +1,4 @@
 //! The real binaries, held against the documents: one module per theme.
 
 mod signing;
+mod workers;
