@@ -13,3 +13,4 @@ mod requests;
 mod interop;
 mod signing;
 mod systemd;
+mod workers;
