@@ -7,8 +7,8 @@
 pub mod batch;
 pub mod client;
 pub mod daemon;
-pub mod pki;
 pub mod ledger;
+pub mod pki;
 pub mod process;
 pub mod record;
 pub mod session;
