@@ -29,7 +29,7 @@ pub fn expiry(issued_at: i64, months: u8, signer_not_after: i64) -> Result<i64, 
 /// The signer certificate ends too soon, or the time of issue is beyond the calendar; retrying does
 /// not help until the key is replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("signer certificate has {left_seconds} s left, less than 30 days")]
+#[error("signer certificate has {} days left, fewer than 30", left_seconds.div_euclid(86_400))]
 pub struct KeyUnusable {
     /// How long the signer certificate is still valid; negative if it has ended.
     pub left_seconds: i64,

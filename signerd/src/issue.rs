@@ -269,6 +269,7 @@ fn count(app: &Issuing, batch: &Batch, judged: &Judged, certificates: usize) {
     let metrics = &app.metrics;
     let labels = [batch.issuer.as_str(), batch.signer.alg().name()];
     metrics.signed.with_label_values(&labels).inc_by(u64::try_from(certificates).unwrap_or(0));
+    metrics.batch_records.observe(f64::from(u32::try_from(judged.records.len()).unwrap_or(0)));
     for verdict in &judged.records {
         let outcome = if verdict.is_ok() { "issued" } else { "rejected" };
         metrics.records.with_label_values(&[&batch.issuer, outcome]).inc();
