@@ -44,7 +44,7 @@ pub struct SignerValidity {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyUnusable {
     /// It ends too soon, or the time of issue is beyond the calendar: the key must be replaced.
-    #[error("signer certificate has {left_seconds} s left, less than 30 days")]
+    #[error("signer certificate has {} days left, fewer than 30", left_seconds.div_euclid(86_400))]
     EndsSoon {
         /// How long it is still valid; negative if it has ended.
         left_seconds: i64,

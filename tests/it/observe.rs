@@ -51,7 +51,8 @@ async fn metrics_are_well_formed_and_count_what_happens() {
     // The text is what Prometheus expects, every series is there before its first event, and each
     // event moves its own counter by one.
     let setup = Setup::new();
-    let daemon = Daemon::ready(&setup);
+    let mut daemon = Daemon::ready(&setup);
+    daemon.wait_until("whole", |daemon| daemon.metric("signerd_hsm_workers_up") == 2.0);
     let metrics = || {
         let (status, text) = daemon.observe("/metrics");
         assert_eq!(status, 200);

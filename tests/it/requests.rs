@@ -206,7 +206,7 @@ async fn bytes_that_are_no_request_get_their_code_and_place() {
         for (what, body, code, offset) in encodings(&pieces) {
             let answer = post(&mut session, path, body).await;
             let got = (answer.status, answer.code(), answer.problem("offset"));
-            assert_eq!(got, (400, code.to_owned(), Some(offset.into())), "{what}");
+            assert_eq!(got, (400, code.to_owned(), Some((offset as u64).into())), "{what}");
             assert_eq!(answer.problem("path"), None, "{what}");
             helps(&answer, what);
         }

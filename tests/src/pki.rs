@@ -42,7 +42,9 @@ impl<'a> Authority<'a> {
         let text = fs::read_to_string(&file).expect("openssl.cnf");
         let old = text.split("database = ").nth(1).and_then(|rest| rest.split("/pki/db").next());
         let new = setup.dir().display().to_string();
-        fs::write(&file, text.replace(old.expect("database"), &new)).expect("openssl.cnf");
+        let text = text.replace(old.expect("database"), &new);
+        let serial = format!("[default]\nserial = {}\n", authority.path("serial").display());
+        fs::write(&file, text.replace("[default]\n", &serial)).expect("openssl.cnf");
         authority
     }
 

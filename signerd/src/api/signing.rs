@@ -6,7 +6,8 @@ use std::time::Duration;
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::{Body, Bytes};
 use hyper::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RETRY_AFTER,
+    ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HeaderValue,
+    RETRY_AFTER,
 };
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
@@ -89,6 +90,7 @@ struct Reply {
 impl Signing {
     /// The routes over everything that issuing needs.
     pub fn new(app: Arc<Issuing>, limits: Limits) -> Self {
+        app.metrics.name_routes(LABELS, problem::CODES);
         Self { app, limits, batches: Arc::new(Semaphore::new(limits.batches_max)) }
     }
 
@@ -120,7 +122,8 @@ impl Signing {
         let in_flight = InFlight::new(&metrics.inflight);
         let (head, mut body) = request.into_parts();
         let result = self.reply(certificate, &head, &mut body, (phase, wanted, &request_id)).await;
-        if result.is_err() {
+        // Who asks before it sends (RFC 9110 §10.1.1) has sent nothing yet and waits for this answer.
+        if result.is_err() && !head.headers.contains_key(EXPECT) {
             self.discard(&mut body).await;
         }
         drop(in_flight);
@@ -290,6 +293,9 @@ fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |error| error.source());
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
+
+/// Every label that a path can have.
+const LABELS: &[&str] = &["/v1/batches", "/v1/batches/preview", "/v1/trust-list", "other"];
 
 /// The route as a label: paths that do not exist share one, so that clients cannot make new ones.
 fn label(path: &str) -> &'static str {

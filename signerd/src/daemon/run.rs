@@ -118,6 +118,10 @@ fn assemble(loaded: Loaded, metrics: Arc<Metrics>) -> Result<Issuing, RunError> 
     metrics.name_issuers(
         signers.iter().map(|(issuer, signer)| (issuer.as_str(), signer.alg().name())),
     );
+    metrics.name_clients(config.clients.iter().map(|(client, _)| client.as_str()));
+    for kind in FaultKind::ALL {
+        metrics.worker_faults.with_label_values(&[kind.name()]);
+    }
     let ledger = Ledger::open(Settings { path: config.ledger, retention: config.retention })?;
     let program = std::env::current_exe().map_err(RunError::Program)?;
     let events = Arc::new(Counted(Arc::clone(&metrics)));

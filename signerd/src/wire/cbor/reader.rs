@@ -39,7 +39,7 @@ impl Shape {
 
     /// A member that nobody knows. The name is not repeated: it is the client's, and may be anything.
     pub fn unknown() -> Self {
-        Self::new("unknown member")
+        Self::new("has a member that the contract does not know")
     }
 }
 
