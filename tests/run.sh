@@ -197,6 +197,10 @@ step_nspawn() {
     tests/nspawn.sh
 }
 
-step_bench() { cargo run --release --locked --package signerd-tests --bin bench; }
+# It runs the binaries beside its own, so that all of them are built in the same profile.
+step_bench() {
+    cargo build --release --workspace --bins --locked
+    "${CARGO_TARGET_DIR:-target}/release/bench"
+}
 
 main "$@"

@@ -19,7 +19,7 @@ use crate::clock;
 use crate::config::{Config, Fault};
 use crate::hcert::{Alg, SignerCertificate};
 use crate::issue::CHUNKS_AT_THE_HSM;
-use crate::server::{self, TlsFiles};
+use crate::server::{self, TlsError, TlsFiles};
 use crate::statement::{RegisteredCertificate, TrustAnchors, Units, Verifiers};
 
 /// All that a start needs.
@@ -137,7 +137,7 @@ fn tls(config: &Config) -> Result<(Arc<ServerConfig>, i64), Vec<Fault>> {
         client_crl: config.signing.client_crl.clone(),
     };
     let remedy = "put a PEM file of its kind there";
-    let fault = |error| vec![fault(&config.signing.certificate, "signing", error, remedy)];
+    let fault = |error: TlsError| vec![fault(error.file(), "signing", &error, remedy)];
     Ok((server::signing_config(&files).map_err(fault)?, server::not_after(&files).map_err(fault)?))
 }
 
