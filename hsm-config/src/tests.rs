@@ -1,3 +1,5 @@
+//! What `hsm.toml` may say, and which fault each mistake is.
+
 use super::*;
 
 const GOOD: &str = r#"version = 1

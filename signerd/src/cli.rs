@@ -112,6 +112,11 @@ impl From<Worker> for WorkerArgs {
     }
 }
 
+/// Reads the command line of this process; a wrong one, and `--help`, end it here.
+pub fn parse() -> Cli {
+    Cli::parse()
+}
+
 /// The command as clap sees it, for man pages and completions.
 pub fn command() -> clap::Command {
     Cli::command()

@@ -10,10 +10,9 @@ mod run;
 use std::path::Path;
 use std::process::ExitCode;
 
-use clap::Parser as _;
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
-use crate::cli::{Cli, Command, ConfigFile, HsmCommand};
+use crate::cli::{self, Command, ConfigFile, HsmCommand};
 use crate::config::Fault;
 use crate::hsm;
 use crate::logging;
@@ -24,7 +23,7 @@ const EXIT_CONFIG: u8 = 78;
 
 /// Runs `signerd`.
 pub fn main() -> ExitCode {
-    match Cli::parse().command {
+    match cli::parse().command {
         Command::Serve(file) => serve(&file.config),
         Command::Check(file) => check(&file.config),
         Command::HsmWorker(args) => hsm::worker::run(&args.into()),

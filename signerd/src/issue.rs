@@ -15,7 +15,7 @@ mod sign;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use hyper::body::Bytes;
+use bytes::Bytes;
 use policy::Policy;
 use tokio::sync::OnceCell;
 

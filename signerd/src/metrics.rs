@@ -9,6 +9,8 @@ use prometheus::{
     IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
+pub use prometheus::{Error as MetricsError, IntGauge as Gauge};
+
 /// All metrics of the front process.
 #[derive(Debug)]
 pub struct Metrics {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::metrics::Gauge;
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::{Body, Bytes};
 use hyper::header::{
@@ -11,7 +12,6 @@ use hyper::header::{
 };
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
-use prometheus::IntGauge;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use uuid::Uuid;
@@ -273,10 +273,10 @@ impl Signing {
 }
 
 /// Counts a request for as long as somebody waits for it.
-struct InFlight<'a>(&'a IntGauge);
+struct InFlight<'a>(&'a Gauge);
 
 impl<'a> InFlight<'a> {
-    fn new(gauge: &'a IntGauge) -> Self {
+    fn new(gauge: &'a Gauge) -> Self {
         gauge.inc();
         Self(gauge)
     }

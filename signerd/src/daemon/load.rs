@@ -11,7 +11,6 @@ use std::sync::Arc;
 
 use hsm_config::{Algorithm, HsmConfig};
 use policy::Policy;
-use rustls::ServerConfig;
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};
 
 use crate::access::{Access, Client, Identity};
@@ -19,7 +18,7 @@ use crate::clock;
 use crate::config::{Config, Fault};
 use crate::hcert::{Alg, SignerCertificate};
 use crate::issue::CHUNKS_AT_THE_HSM;
-use crate::server::{self, TlsError, TlsFiles};
+use crate::server::{self, ServerConfig, TlsError, TlsFiles};
 use crate::statement::{RegisteredCertificate, TrustAnchors, Units, Verifiers};
 
 /// All that a start needs.

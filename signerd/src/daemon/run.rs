@@ -18,7 +18,7 @@ use crate::config::Limits;
 use crate::hsm::{FaultKind, HsmError, HsmEvents, Pool};
 use crate::issue::Issuing;
 use crate::ledger::{Ledger, LedgerError, Settings};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, MetricsError};
 use crate::server::{self, Bounds, SigningListener};
 use crate::systemd::{self, Sockets};
 
@@ -38,7 +38,7 @@ pub(super) enum RunError {
     Ledger(#[from] LedgerError),
     /// Two metrics of one name: a bug.
     #[error("metrics: {0}")]
-    Metrics(#[from] prometheus::Error),
+    Metrics(#[from] MetricsError),
     /// The workers cannot be managed.
     #[error("workers: {0}")]
     Pool(#[from] HsmError),

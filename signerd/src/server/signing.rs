@@ -3,16 +3,15 @@
 use std::sync::Arc;
 
 use hyper_util::server::graceful::GracefulShutdown;
-use prometheus::IntGauge;
-use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
+use super::tls::ServerConfig;
 use super::{Bounds, Stop, accept, connection, stopped};
 use crate::api::{Phase, Signing};
-use crate::metrics::Metrics;
+use crate::metrics::{Gauge, Metrics};
 
 /// What the signing listener needs.
 pub struct SigningListener {
@@ -103,10 +102,10 @@ impl Peer {
 }
 
 /// Counts an open connection for as long as it lives.
-struct Open<'a>(&'a IntGauge);
+struct Open<'a>(&'a Gauge);
 
 impl<'a> Open<'a> {
-    fn new(gauge: &'a IntGauge) -> Self {
+    fn new(gauge: &'a Gauge) -> Self {
         gauge.inc();
         Self(gauge)
     }

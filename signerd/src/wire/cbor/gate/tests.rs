@@ -1,3 +1,5 @@
+//! The gate against the examples of RFC 8949 and another strict decoder.
+
 use cbor_core::DecodeOptions;
 use proptest::prelude::*;
 
