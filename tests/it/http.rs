@@ -232,7 +232,8 @@ async fn a_body_of_100_megabytes_is_refused_whatever_its_head_says() {
     let announced = std::iter::once(head("Content-Length: 100000000")).chain(body());
     let answer = exchange(&client, announced).await.unwrap();
     assert_eq!((answer.status, answer.code().as_str()), (413, "http.too_large"));
-    let chunked = std::iter::once(head("Transfer-Encoding: chunked")).chain(chunk());
+    let end = std::iter::once(b"0\r\n\r\n".to_vec());
+    let chunked = std::iter::once(head("Transfer-Encoding: chunked")).chain(chunk()).chain(end);
     let answer = exchange(&client, chunked).await.unwrap();
     assert_eq!((answer.status, answer.code().as_str()), (413, "http.too_large"));
     // Announced as 10 bytes: these are the request, and the rest is no request at all.

@@ -99,7 +99,7 @@ fn not_cbor(error: &GateError) -> Problem {
             "encode deterministically by RFC 8949 section 4.2.1, without floats, tags and null";
         ("cbor.not_deterministic", "Not deterministic CBOR", remedy)
     } else {
-        ("cbor.malformed", "Not well-formed CBOR", "encode the request again and send it whole")
+        ("cbor.malformed", "Not well-formed CBOR", "send one whole batch request by the contract")
     };
     let mut problem = Problem::new(400, code, title).detail(format!("{}; {remedy}", error.fault));
     problem.offset = Some(error.offset);

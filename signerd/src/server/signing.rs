@@ -75,6 +75,8 @@ struct Peer {
 impl Peer {
     async fn serve(self, stream: TcpStream, watcher: hyper_util::server::graceful::Watcher) {
         let Self { acceptor, routes, bounds, metrics, stop } = self;
+        let from =
+            stream.peer_addr().map_or_else(|_| "unknown".to_owned(), |peer| peer.to_string());
         let stream = connection::bounded(stream, bounds);
         let handshake = timeout(bounds.handshake, acceptor.accept(stream)).await;
         let result = match &handshake {
@@ -85,8 +87,8 @@ impl Peer {
         metrics.handshakes.with_label_values(&[result]).inc();
         let stream = match handshake {
             Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return log::info!("TLS handshake refused: {error}"),
-            Err(_) => return log::info!("TLS handshake took too long"),
+            Ok(Err(error)) => return log::info!(from; "TLS handshake refused: {error}"),
+            Err(_) => return log::info!(from; "TLS handshake took too long"),
         };
         let chain = stream.get_ref().1.peer_certificates();
         let Some(leaf) = chain.and_then(|chain| chain.first()).map(|leaf| leaf.to_vec()) else {
