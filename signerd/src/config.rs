@@ -259,7 +259,7 @@ impl Spec {
             hsm: faults.path(&self.hsm),
             ledger: faults.path(&self.ledger.path),
             retention: Duration::from_secs(u64::from(self.ledger.retention_days) * 86_400),
-            synchronised_marker: self.clock.require_synchronised.then_some(marker),
+            synchronised_marker: self.clock.require_synchronised.then(|| faults.path(&marker)),
             rate: Rate { doses_per_second: rate, burst },
             clients,
             limits: self.limits,

@@ -1,6 +1,7 @@
 //! What Prometheus sees. Labels come from configuration and code alone, never from a request.
 //!
-//! Every series exists from the start at zero, so that a rate over the first event is right. Durations
+//! Series whose labels the configuration knows exist from the start at zero, so that a rate over the
+//! first event is right; those by route, status and code appear with their first event. Durations
 //! are in seconds, times in seconds since 1970, names as in the Prometheus conventions.
 
 use prometheus::{
@@ -206,7 +207,7 @@ impl Metrics {
     pub fn name_issuers<'a>(&self, issuers: impl Iterator<Item = (&'a str, &'a str)>) {
         for (issuer, alg) in issuers {
             self.signed.with_label_values(&[issuer, alg]);
-            for outcome in ["issued", "rejected"] {
+            for outcome in ["issued", "withheld", "rejected"] {
                 self.records.with_label_values(&[issuer, outcome]);
             }
         }

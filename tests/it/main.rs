@@ -3,10 +3,14 @@
 mod access;
 mod batches;
 mod certificates;
+mod documents;
 mod evidence;
 mod http;
+mod interop;
 mod observe;
 mod privacy;
 mod reasons;
 mod requests;
 mod signing;
+mod systemd;
+mod workers;

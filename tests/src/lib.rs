@@ -4,13 +4,17 @@
 //! and runs the real binaries against it. Nothing is shared between tests but that first set-up, so
 //! they run side by side. Traffic stays on loopback.
 
+pub mod batch;
 pub mod client;
 pub mod daemon;
+pub mod ledger;
 pub mod pki;
+pub mod process;
 pub mod record;
 pub mod session;
 pub mod setup;
 
+pub use batch::Batch;
 pub use client::{Answer, Client};
 pub use daemon::Daemon;
 pub use record::{Evidence, Person};

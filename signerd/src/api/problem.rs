@@ -3,8 +3,10 @@
 //! Operator detail stays in the log, under the request id. Clients learn what they can act on.
 
 use crate::access::RateError;
-use crate::hsm::HsmError;
+use crate::hcert::HcertError;
+use crate::hsm::{self, HsmError};
 use crate::issue::IssueError;
+use crate::ledger::{self, LedgerError};
 use crate::wire::cbor::GateError;
 use crate::wire::problem::Problem;
 use crate::wire::request::RequestError;
@@ -12,7 +14,7 @@ use crate::wire::request::RequestError;
 /// After how many seconds does a repeat make sense where nothing better is known?
 const RETRY_SECONDS: u64 = 2;
 /// After how many seconds where a person has to act first, with a new certificate or at the clock?
-const RETRY_PERSON_SECONDS: u64 = 300;
+const RETRY_PERSON_SECONDS: u64 = 60;
 
 /// Every code of a problem with its status, so that its series exist before its first event.
 pub(super) const CODES: &[(u16, &str)] = &[
@@ -77,20 +79,47 @@ pub(super) fn of(error: &IssueError) -> Problem {
             .retry_after(RETRY_PERSON_SECONDS),
         IssueError::Key(_) => Problem::new(503, "key.unusable", "Signer key not usable")
             .detail(
-                "the signer certificate ends too soon, and nothing was released; tell the \
+                "the signer certificate ends too soon or is not valid yet, and nothing was released; tell the \
                  administrator, then repeat the batch unchanged",
             )
             .retry_after(RETRY_PERSON_SECONDS),
-        IssueError::Ledger(_) => unavailable("ledger.unavailable", "Ledger not writable"),
-        IssueError::Hsm(HsmError::Overloaded { .. }) | IssueError::Contended => overloaded(),
-        IssueError::Hsm(_) | IssueError::Hcert(_) | IssueError::Incomplete => {
+        IssueError::Ledger(error) => ledger(error),
+        IssueError::Hsm(error) => hsm(error),
+        IssueError::Hcert(HcertError::Signature(_)) | IssueError::Incomplete => {
             unavailable("hsm.unavailable", "HSM does not sign")
         }
-        IssueError::Encode(_) | IssueError::Lost(_) | IssueError::Random | IssueError::Seal(_) => {
-            Problem::new(500, "internal", "Internal error")
-                .detail("nothing was released; tell the administrator the request id")
-        }
+        IssueError::Contended => overloaded(),
+        IssueError::Hcert(_)
+        | IssueError::Encode(_)
+        | IssueError::Lost(_)
+        | IssueError::Random
+        | IssueError::Seal(_) => internal(),
     }
+}
+
+fn ledger(error: &LedgerError) -> Problem {
+    match (error, error.retry()) {
+        (LedgerError::Overloaded, _) => overloaded(),
+        (LedgerError::Closed, _) => draining(),
+        (_, ledger::Retry::Later) => unavailable("ledger.unavailable", "Ledger not writable"),
+        (_, ledger::Retry::Never) => internal(),
+    }
+}
+
+fn hsm(error: &HsmError) -> Problem {
+    match (error, error.retry()) {
+        (HsmError::Overloaded { .. }, _) => overloaded(),
+        (HsmError::Closed, _) => draining(),
+        (HsmError::KeyUnknown { .. }, _) => unavailable("key.unusable", "Signer key not usable"),
+        (_, hsm::Retry::Later) => unavailable("hsm.unavailable", "HSM does not sign"),
+        (_, hsm::Retry::Never) => internal(),
+    }
+}
+
+/// A fault of ours: a repeat would meet it again.
+fn internal() -> Problem {
+    Problem::new(500, "internal", "Internal error")
+        .detail("nothing was released; tell the administrator the request id")
 }
 
 fn not_cbor(error: &GateError) -> Problem {
@@ -99,7 +128,8 @@ fn not_cbor(error: &GateError) -> Problem {
             "encode deterministically by RFC 8949 section 4.2.1, without floats, tags and null";
         ("cbor.not_deterministic", "Not deterministic CBOR", remedy)
     } else {
-        ("cbor.malformed", "Not well-formed CBOR", "send one whole batch request by the contract")
+        let remedy = "encode the request again within the limits, and send it whole";
+        ("cbor.malformed", "Malformed CBOR, or beyond the limits", remedy)
     };
     let mut problem = Problem::new(400, code, title).detail(format!("{}; {remedy}", error.fault));
     problem.offset = Some(error.offset);

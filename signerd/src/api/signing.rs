@@ -11,13 +11,14 @@ use hyper::header::{
 };
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
-use tokio::sync::Semaphore;
+use prometheus::IntGauge;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::media::{self, Form, Wanted};
 use super::problem;
-use crate::access::Client;
+use crate::access::{Client, RateError};
 use crate::hcert::{self, SignerCertificate};
 use crate::issue::{self, Answer, IssueError, Issuing};
 use crate::wire::cbor::{Bytes as Encoded, write};
@@ -28,7 +29,7 @@ use crate::wire::response::TrustListEntry;
 pub struct Signing {
     app: Arc<Issuing>,
     limits: Limits,
-    batches: Semaphore,
+    batches: Arc<Semaphore>,
 }
 
 /// How much of a refused body is taken off the wire? It costs time only; nothing of it is kept.
@@ -73,6 +74,13 @@ impl Route {
     }
 }
 
+/// What is done with a batch.
+#[derive(Clone, Copy, Debug)]
+enum Work {
+    Sign,
+    Preview,
+}
+
 /// An answer before it has headers.
 struct Reply {
     body: Vec<u8>,
@@ -83,7 +91,15 @@ impl Signing {
     /// The routes over everything that issuing needs.
     pub fn new(app: Arc<Issuing>, limits: Limits) -> Self {
         app.metrics.name_routes(LABELS, problem::CODES);
-        Self { app, limits, batches: Semaphore::new(limits.batches_max) }
+        Self { app, limits, batches: Arc::new(Semaphore::new(limits.batches_max)) }
+    }
+
+    /// Ends when no batch is in work, and lets none begin any more.
+    pub async fn idle(&self) {
+        let all = u32::try_from(self.limits.batches_max).unwrap_or(u32::MAX);
+        if let Ok(places) = self.batches.acquire_many(all).await {
+            places.forget();
+        }
     }
 
     /// Answers one request of the client with this certificate.
@@ -103,14 +119,14 @@ impl Signing {
         let path = request.uri().path().to_owned();
         let method = request.method().clone();
         let timer = metrics.request_duration.with_label_values(&[label(&path)]).start_timer();
-        metrics.inflight.inc();
+        let in_flight = InFlight::new(&metrics.inflight);
         let (head, mut body) = request.into_parts();
-        let result = self.reply(certificate, &head, &mut body, (phase, wanted)).await;
+        let result = self.reply(certificate, &head, &mut body, (phase, wanted, &request_id)).await;
         // Who asks before it sends (RFC 9110 §10.1.1) has sent nothing yet and waits for this answer.
         if result.is_err() && !head.headers.contains_key(EXPECT) {
             self.discard(&mut body).await;
         }
-        metrics.inflight.dec();
+        drop(in_flight);
         timer.observe_duration();
         let mut response = match result {
             Ok(reply) => success(reply, wanted),
@@ -133,7 +149,7 @@ impl Signing {
         certificate: &[u8],
         head: &Parts,
         body: &mut B,
-        (phase, wanted): (Phase, Wanted),
+        (phase, wanted, request_id): (Phase, Wanted, &str),
     ) -> Result<Reply, Problem>
     where
         B: Body<Data = Bytes> + Send + Unpin,
@@ -147,9 +163,11 @@ impl Signing {
         if wanted.answer.is_none() {
             return Err(problem::not_acceptable());
         }
-        if let Route::TrustList = route {
-            return self.trust_list();
-        }
+        let work = match route {
+            Route::TrustList => return self.trust_list(),
+            Route::Sign => Work::Sign,
+            Route::Preview => Work::Preview,
+        };
         if !media::is_cbor(&head.headers) || head.headers.contains_key(CONTENT_ENCODING) {
             return Err(problem::unsupported());
         }
@@ -163,37 +181,42 @@ impl Signing {
         if phase == Phase::Draining {
             return Err(problem::draining());
         }
-        let _permit = self.batches.try_acquire().map_err(|_| problem::overloaded())?;
+        let place = Arc::clone(&self.batches).try_acquire_owned();
+        let place = place.map_err(|_| problem::overloaded())?;
         let body = self.body(body).await?;
-        self.batch(route, client, body).await
+        self.batch(work, client, body, (place, request_id)).await
     }
 
-    /// Runs the spine in a task of its own: a client that goes away does not cut a batch in half.
+    /// Runs the spine in a task of its own: a client that goes away does not cut a batch in half, and
+    /// its place stays taken until the work is done.
     async fn batch(
         &self,
-        route: Route,
+        work: Work,
         client: Arc<Client>,
         body: Bytes,
+        (place, request_id): (OwnedSemaphorePermit, &str),
     ) -> Result<Reply, Problem> {
         let (app, id) = (Arc::clone(&self.app), client.id.clone());
-        let task = match route {
-            Route::Preview => tokio::spawn(issue::preview(app, client, body)),
-            Route::Sign | Route::TrustList => tokio::spawn(issue::issue(app, client, body)),
-        };
+        let task = tokio::spawn(async move {
+            let result = match work {
+                Work::Preview => issue::preview(app, client, body).await,
+                Work::Sign => issue::issue(app, client, body).await,
+            };
+            drop(place);
+            result
+        });
         let result = task.await.unwrap_or(Err(IssueError::Lost(crate::cpu::Lost)));
-        match result {
-            Ok(Answer { body, replayed }) => Ok(Reply { body, replayed }),
-            Err(error) => {
-                let problem = problem::of(&error);
-                if problem.status >= 500 {
-                    log::warn!(client = id, code = problem.code; "batch not answered: {error}");
-                }
-                if let IssueError::Rate(_) = error {
-                    self.app.metrics.rate_limited.with_label_values(&[&id]).inc();
-                }
-                Err(problem)
+        result.map(|Answer { body, replayed }| Reply { body, replayed }).map_err(|error| {
+            let problem = problem::of(&error);
+            if problem.status >= 500 {
+                let cause = chain(&error);
+                log::warn!(request_id, client = id, code = problem.code; "batch not answered: {cause}");
             }
-        }
+            if let IssueError::Rate(RateError::TooFast { .. }) = error {
+                self.app.metrics.rate_limited.with_label_values(&[&id]).inc();
+            }
+            problem
+        })
     }
 
     async fn body<B>(&self, body: &mut B) -> Result<Bytes, Problem>
@@ -249,6 +272,28 @@ impl Signing {
     }
 }
 
+/// Counts a request for as long as somebody waits for it.
+struct InFlight<'a>(&'a IntGauge);
+
+impl<'a> InFlight<'a> {
+    fn new(gauge: &'a IntGauge) -> Self {
+        gauge.inc();
+        Self(gauge)
+    }
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+/// An error and its causes, each level once.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |error| error.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
 /// Every label that a path can have.
 const LABELS: &[&str] = &["/v1/batches", "/v1/batches/preview", "/v1/trust-list", "other"];
 
@@ -262,11 +307,13 @@ fn label(path: &str) -> &'static str {
     }
 }
 
-/// The client's `X-Request-Id`, if it is short and plain; else one of ours.
+/// The client's `X-Request-Id`, if it is short, plain and not a mere number, which could be somebody's;
+/// else one of ours.
 fn request_id<B>(request: &Request<B>) -> String {
     let plain = |id: &&str| {
         (1..=64).contains(&id.len())
             && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+            && id.bytes().any(|b| b.is_ascii_alphabetic())
     };
     let sent = request.headers().get("x-request-id").and_then(|id| id.to_str().ok()).filter(plain);
     sent.map_or_else(|| Uuid::now_v7().to_string(), ToOwned::to_owned)

@@ -19,7 +19,7 @@ use crate::clock;
 use crate::config::{Config, Fault};
 use crate::hcert::{Alg, SignerCertificate};
 use crate::issue::CHUNKS_AT_THE_HSM;
-use crate::server::{self, TlsFiles};
+use crate::server::{self, TlsError, TlsFiles};
 use crate::statement::{RegisteredCertificate, TrustAnchors, Units, Verifiers};
 
 /// All that a start needs.
@@ -88,14 +88,21 @@ pub(super) fn load(file: &Path) -> Result<Loaded, Vec<Fault>> {
     }
 }
 
+/// Reads `hsm.toml` by way of `signerd.toml`, for commands that a person gives.
+///
+/// Only the service has its credentials, so that whatever stands for them here is not opened.
+pub(super) fn hsm_alone(file: &Path) -> Result<HsmConfig, Vec<Fault>> {
+    hsm(&Config::parse(&text(file)?, file, Some(Path::new("/run/credentials/signerd.service")))?)
+}
+
 /// Reads `signerd.toml`.
-pub(super) fn front(file: &Path) -> Result<Config, Vec<Fault>> {
+fn front(file: &Path) -> Result<Config, Vec<Fault>> {
     let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
     Config::parse(&text(file)?, file, credentials.as_deref())
 }
 
 /// Reads `hsm.toml`.
-pub(super) fn hsm(config: &Config) -> Result<HsmConfig, Vec<Fault>> {
+fn hsm(config: &Config) -> Result<HsmConfig, Vec<Fault>> {
     let folder = config.hsm.parent().unwrap_or(Path::new("."));
     HsmConfig::parse(&text(&config.hsm)?, folder).map_err(|faults| {
         let in_file = |fault: hsm_config::Fault| Fault {
@@ -130,7 +137,7 @@ fn tls(config: &Config) -> Result<(Arc<ServerConfig>, i64), Vec<Fault>> {
         client_crl: config.signing.client_crl.clone(),
     };
     let remedy = "put a PEM file of its kind there";
-    let fault = |error| vec![fault(&config.signing.certificate, "signing", error, remedy)];
+    let fault = |error: TlsError| vec![fault(error.file(), "signing", &error, remedy)];
     Ok((server::signing_config(&files).map_err(fault)?, server::not_after(&files).map_err(fault)?))
 }
 

@@ -65,7 +65,7 @@ impl Bench<'_> {
         if let Rate::Spend = rate {
             app.access.spend(self.client, weight(&request.records, &decoded))?;
         }
-        let expires_at = policy::expiry(now, rules.validity_months(), self.signer.not_after())?;
+        let expires_at = policy::expiry(now, rules.validity_months(), self.signer.validity())?;
         let entries = request.records.par_iter().zip(decoded);
         let verdicts = entries.map(|(entry, decoded)| {
             let decoded = decoded.map_err(|reason| vec![reason])?;

@@ -78,6 +78,17 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Reads a tag; its item follows.
+    ///
+    /// # Errors
+    /// Another type stands here.
+    pub fn tag(&mut self) -> Result<u64, Shape> {
+        match self.head()? {
+            Head::Tag(tag) => Ok(tag),
+            other => Err(expected("a tag", other)),
+        }
+    }
+
     /// Reads a text string.
     ///
     /// # Errors
