@@ -7,31 +7,12 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use signerd_tests::batch::certificates;
-use signerd_tests::{Answer, Batch, Client, Daemon, Evidence, Setup, process};
+use signerd_tests::pool::{LIVE, both_live, two_workers};
+use signerd_tests::{Answer, Batch, Client, Daemon, Evidence, process};
 
-const LIVE: &str = "signerd_hsm_workers_up";
 const RESTARTS: &str = "signerd_hsm_worker_restarts_total";
 /// Counts the chunks that workers signed.
 const CHUNKS: &str = "signerd_hsm_sign_duration_seconds_count";
-
-/// A set-up with two workers, whatever this machine has, and these members of the pool.
-fn two_workers(pool: &[(&str, u64)]) -> Setup {
-    let setup = Setup::new();
-    for (member, value) in [("workers", 2)].iter().chain(pool) {
-        let text = setup.text("hsm.toml");
-        let begin = format!("{member} = ");
-        let line = text.lines().find(|line| line.starts_with(&begin)).expect("the member");
-        let new = format!("{begin}{value}");
-        if line != new {
-            setup.change("hsm.toml", line, &new);
-        }
-    }
-    setup
-}
-
-fn both_live(daemon: &mut Daemon) {
-    daemon.wait_until("live with both workers", |daemon| daemon.metric(LIVE) == 2.0);
-}
 
 /// Asserts that a batch was answered in full; gives the identifiers of its certificates.
 fn issued(answer: std::io::Result<Answer>, people: usize) -> Vec<String> {

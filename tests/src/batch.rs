@@ -61,7 +61,8 @@ pub fn certificates(answer: &Answer) -> (i64, Vec<(String, i64)>) {
             let container = dgc::decode(&text("hcert")).expect("a certificate");
             assert_eq!(container.certs[&1].vaccines[0].id, uvci);
             let inside = serde_json::to_value((container.issued_at, container.expires_at));
-            let said = [issued_at, expires_at].map(|time| f64::from(u32::try_from(time).expect("u32")));
+            let said =
+                [issued_at, expires_at].map(|time| f64::from(u32::try_from(time).expect("u32")));
             assert_eq!(inside.expect("times"), serde_json::json!(said));
             certificates.push((uvci, expires_at));
         }

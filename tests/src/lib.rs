@@ -8,6 +8,7 @@ pub mod batch;
 pub mod client;
 pub mod daemon;
 pub mod ledger;
+pub mod pool;
 pub mod process;
 pub mod record;
 pub mod setup;
