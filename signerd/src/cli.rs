@@ -6,12 +6,44 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
 use crate::hsm::worker::{Channel, WorkerArgs};
 
-/// Signs vaccination records as HCERT certificates with keys in a PKCS#11 token.
+/// What stands below the help and in the manual page.
+const MORE: &str = "Exit codes:
+  0   drained and ended, or nothing is wrong
+  1   failed while running; the last line of the log says why
+  2   wrong usage
+  75  hsm-worker: the token failed, a new start may cure it
+  77  hsm-worker: the PIN was refused, or is latched since it was
+  78  the configuration, or the sockets that systemd passed, are at fault
+  A worker whose PKCS#11 library hangs ends itself by SIGKILL.
+
+Signals:
+  SIGTERM, SIGINT  take no more connections, finish the requests in work, end with 0
+  Configuration, certificates and revocation lists are read at the start alone.
+
+Files:
+  /etc/signerd/signerd.toml, policy.toml, hsm.toml    signerd.toml(5), policy.toml(5), hsm.toml(5)
+  /var/lib/signerd/                                   the ledger
+  /var/lib/signerd-latch/pin-latch                    there since the token refused the PIN
+  /run/signerd-hsm/*.sock                             between the front and its workers
+
+Environment:
+  SIGNERD_LOG                    error, warn, info (default), debug or trace
+  LISTEN_FDS, LISTEN_FDNAMES     sockets of systemd, named signing and observability; the configured
+                                 addresses are bound where none is passed
+  NOTIFY_SOCKET, WATCHDOG_USEC   where systemd hears of readiness, status and life
+  CREDENTIALS_DIRECTORY          where systemd puts the TLS key and, for workers alone, the PIN
+
+See also:
+  signerctl(1), signerd.toml(5), policy.toml(5), hsm.toml(5), docs/operations.md";
+
+/// Signs vaccination records as HCERT certificates with keys in a PKCS#11 token
 ///
-/// Exit codes: 0 drained and ended, or nothing wrong; 1 failed while running; 77 wrong PIN or PIN
-/// latched; 78 configuration at fault.
+/// A front process speaks mutual TLS, judges records, keeps the ledger and verifies every signature.
+/// Worker processes alone load the vendor's PKCS#11 library and have the PIN. `serve` runs the front;
+/// it spawns its workers, unless hsm.toml names the sockets of workers that systemd runs. On a
+/// listener of its own the front serves /metrics, /healthz and /readyz.
 #[derive(Debug, Parser)]
-#[command(name = "signerd", version, about, long_about)]
+#[command(name = "signerd", version, about, long_about, after_long_help = MORE)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]

@@ -11,11 +11,13 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
 use crate::cli::{Cli, Command, ConfigFile, HsmCommand};
 use crate::config::Fault;
 use crate::hsm;
 use crate::logging;
+use crate::systemd::Sockets;
 
 /// `EX_CONFIG` of sysexits: the configuration is at fault, a restart does not help.
 const EXIT_CONFIG: u8 = 78;
@@ -31,14 +33,27 @@ pub fn main() -> ExitCode {
 }
 
 fn serve(file: &Path) -> ExitCode {
+    // Before anything else: taking the sockets changes the environment, which threads would share.
+    let sockets = Sockets::take();
     logging::start("signerd");
+    let sockets = match sockets {
+        Ok(sockets) => sockets,
+        Err(error) => {
+            log::error!("sockets from systemd: {error}");
+            return ExitCode::from(EXIT_CONFIG);
+        }
+    };
+    // The TLS key and the ledger's keys are in this memory: no core dump, no debugger of the same user.
+    if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
+        log::warn!("memory can be dumped: {error}");
+    }
     let loaded = match load::load(file) {
         Ok(loaded) => loaded,
         Err(faults) => return report(&faults),
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let outcome = runtime.map_err(run::RunError::Runtime).and_then(|runtime| {
-        let outcome = runtime.block_on(run::run(loaded));
+        let outcome = runtime.block_on(run::run(loaded, sockets));
         // Anything still running was given its time to drain.
         runtime.shutdown_background();
         outcome
@@ -63,7 +78,7 @@ fn check(file: &Path) -> ExitCode {
 }
 
 fn clear_pin_latch(file: &ConfigFile) -> ExitCode {
-    let config = match load::front(&file.config).and_then(|config| load::hsm(&config)) {
+    let config = match load::hsm_alone(&file.config) {
         Ok(config) => config,
         Err(faults) => return report(&faults),
     };

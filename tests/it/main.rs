@@ -1,8 +1,20 @@
 //! The real binaries, held against the documents: one module per theme.
 
+mod access;
+mod batches;
+mod certificates;
 mod crash;
+mod documents;
+mod evidence;
+mod http;
+mod interop;
+mod observe;
 mod pin;
+mod privacy;
+mod reasons;
+mod requests;
 mod resume;
 mod signing;
 mod startup;
+mod systemd;
 mod workers;

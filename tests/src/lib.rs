@@ -8,9 +8,11 @@ pub mod batch;
 pub mod client;
 pub mod daemon;
 pub mod ledger;
+pub mod pki;
 pub mod pool;
 pub mod process;
 pub mod record;
+pub mod session;
 pub mod setup;
 
 pub use batch::Batch;

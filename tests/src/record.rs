@@ -135,19 +135,31 @@ impl Person {
 
 /// A key that signs statements, with its certificate.
 pub struct StatementKey {
-    pkcs8: Vec<u8>,
+    key: Key,
     /// The certificate in DER.
     pub certificate: Vec<u8>,
+}
+
+/// Parsed once: taking an RSA key apart costs as much as signing with it.
+enum Key {
+    P256(EcdsaKeyPair),
+    Rsa(RsaKeyPair),
 }
 
 impl StatementKey {
     /// The key and certificate `pki/NAME.key` and `pki/NAME.pem`.
     pub fn of(setup: &Setup, name: &str) -> Self {
-        let key =
+        let pkcs8 =
             PrivateKeyDer::from_pem_file(setup.path(&format!("pki/{name}.key"))).expect("key");
+        let pkcs8 = pkcs8.secret_der();
         let pem = setup.path(&format!("pki/{name}.pem"));
         let certificate = CertificateDer::from_pem_file(pem).expect("certificate").to_vec();
-        Self { pkcs8: key.secret_der().to_vec(), certificate }
+        let scheme = &ECDSA_P256_SHA256_FIXED_SIGNING;
+        let key = EcdsaKeyPair::from_pkcs8(scheme, pkcs8).map_or_else(
+            |_| Key::Rsa(RsaKeyPair::from_pkcs8(pkcs8).expect("a P-256 or RSA key")),
+            Key::P256,
+        );
+        Self { key, certificate }
     }
 
     fn sha256(&self) -> Vec<u8> {
@@ -157,17 +169,19 @@ impl StatementKey {
     /// Signs a message; `algorithm` must fit the key.
     pub fn sign(&self, algorithm: Algorithm, message: &[u8]) -> Vec<u8> {
         let random = SystemRandom::new();
-        if algorithm == Algorithm::ES256 {
-            let scheme = &ECDSA_P256_SHA256_FIXED_SIGNING;
-            let key = EcdsaKeyPair::from_pkcs8(scheme, &self.pkcs8).expect("P-256 key");
-            return key.sign(&random, message).expect("signature").as_ref().to_vec();
+        match (&self.key, algorithm) {
+            (Key::P256(key), Algorithm::ES256) => {
+                key.sign(&random, message).expect("signature").as_ref().to_vec()
+            }
+            (Key::Rsa(key), Algorithm::PS256 | Algorithm::RS256) => {
+                let mut signature = vec![0; key.public_modulus_len()];
+                let pss = algorithm == Algorithm::PS256;
+                let scheme = if pss { &RSA_PSS_SHA256 } else { &RSA_PKCS1_SHA256 };
+                key.sign(scheme, &random, message, &mut signature).expect("signature");
+                signature
+            }
+            (Key::P256(_) | Key::Rsa(_), _) => panic!("{algorithm:?} is not for this key"),
         }
-        let key = RsaKeyPair::from_pkcs8(&self.pkcs8).expect("RSA key");
-        let mut signature = vec![0; key.public_modulus_len()];
-        let scheme =
-            if algorithm == Algorithm::RS256 { &RSA_PKCS1_SHA256 } else { &RSA_PSS_SHA256 };
-        key.sign(scheme, &random, message, &mut signature).expect("signature");
-        signature
     }
 
     /// An identity statement in ES256.

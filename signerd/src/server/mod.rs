@@ -27,6 +27,8 @@ pub struct Bounds {
     pub handshake: Duration,
     /// Longest wait for a request head, idle time between requests included.
     pub head: Duration,
+    /// Longest time in which a peer takes nothing of its answer.
+    pub write: Duration,
     /// Longest wait for requests in work when the listener ends.
     pub drain: Duration,
 }

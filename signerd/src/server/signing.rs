@@ -75,8 +75,8 @@ struct Peer {
 impl Peer {
     async fn serve(self, stream: TcpStream, watcher: hyper_util::server::graceful::Watcher) {
         let Self { acceptor, routes, bounds, metrics, stop } = self;
-        // Small answers must not wait for the acknowledgement of the one before.
-        let _ = stream.set_nodelay(true);
+        let peer = stream.peer_addr().map(|peer| peer.to_string()).unwrap_or_default();
+        let stream = connection::bounded(stream, bounds);
         let handshake = timeout(bounds.handshake, acceptor.accept(stream)).await;
         let result = match &handshake {
             Ok(Ok(_)) => "ok",
@@ -86,8 +86,8 @@ impl Peer {
         metrics.handshakes.with_label_values(&[result]).inc();
         let stream = match handshake {
             Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return log::info!("TLS handshake refused: {error}"),
-            Err(_) => return log::info!("TLS handshake took too long"),
+            Ok(Err(error)) => return log::info!(peer; "TLS handshake refused: {error}"),
+            Err(_) => return log::info!(peer; "TLS handshake took too long"),
         };
         let chain = stream.get_ref().1.peer_certificates();
         let Some(leaf) = chain.and_then(|chain| chain.first()).map(|leaf| leaf.to_vec()) else {

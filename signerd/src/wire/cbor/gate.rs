@@ -41,9 +41,10 @@ pub enum Null {
 pub const DEPTH_MAX: usize = 16;
 
 impl Limits {
-    /// A batch request: 1,000 records of five members need about 20,000 items, so twice that and more.
+    /// A batch request. Its items are bounded by the size of the body: the gate keeps nothing per item,
+    /// and a body with too many records must be told so, not called malformed.
     pub const REQUEST: Self =
-        Self { depth: 8, items: 200_000, outer_tag: None, null: Null::Refused };
+        Self { depth: 8, items: 64 * 1024 * 1024, outer_tag: None, null: Null::Refused };
     /// One vaccination record: nine doses of eight members need about 170 items.
     pub const RECORD: Self = Self { depth: 8, items: 512, outer_tag: None, null: Null::Refused };
     /// A COSE_Sign1 with the tag 18 of RFC 9052 §4.2.
