@@ -148,15 +148,18 @@ fn random_share() -> f64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sigterm_finishes_what_is_in_work_and_takes_no_more() {
-    // After SIGTERM the batch in work is answered and the daemon ends with 0; a new batch gets 503
-    // "draining" or no connection; after the restart the answer is the same and the new batch passes.
+    // After SIGTERM the batch in work is answered and the daemon ends with 0, and a batch whose client
+    // has gone is finished all the same; a new batch gets 503 "draining" or no connection. After the
+    // restart the answers are the same and the new batch passes.
     let setup = two_workers(&[]);
     let mut daemon = Daemon::ready(&setup);
     both_live(&mut daemon);
     let (client, evidence) = (Client::new(&setup), Evidence::of(&setup));
     let in_work = Batch::about(&evidence, "vn-moh", 40);
     let late = Batch::about(&evidence, "vn-moh-ec", 1);
+    let left = Batch::about(&evidence, "vn-moh", 40);
     let sent = send_and_hold(&mut daemon, &setup, &client, &in_work);
+    send_and_hold(&mut daemon, &setup, &client, &left).abort();
     // A client that has begun to say something before the signal.
     let mut early = client.connect().await.unwrap();
     early.write_all(b"POST /v1/batches HTTP/1.1\r\nhost: localhost\r\n").await.unwrap();
@@ -179,6 +182,8 @@ async fn sigterm_finishes_what_is_in_work_and_takes_no_more() {
     let daemon = Daemon::ready(&setup);
     let replayed = client.sign(in_work.body).await.unwrap();
     assert!(is_replayed(&replayed) && replayed.body == answer.body);
+    let replayed = client.sign(left.body).await.unwrap();
+    assert!(is_replayed(&replayed) && certificates(&replayed).1.len() == 80);
     let answer = client.sign(late.body).await.unwrap();
     assert!(!is_replayed(&answer) && certificates(&answer).1.len() == 2);
     assert!(daemon.stop().success());

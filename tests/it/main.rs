@@ -4,6 +4,8 @@ mod access;
 mod batches;
 mod certificates;
 mod crash;
+mod devsetup;
+mod disk;
 mod documents;
 mod evidence;
 mod http;

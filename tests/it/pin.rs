@@ -127,8 +127,8 @@ async fn a_wrong_pin_is_tried_once_and_mended_without_a_restart() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn workers_that_are_logged_in_go_on_when_the_pin_goes_wrong() {
-    // A worker that is lost after the PIN file was spoilt costs one try; the other one signs on, and
-    // readiness tells of it before that one is lost, too.
+    // A worker that is lost after the PIN file was spoilt costs one try; the other one signs on, while
+    // a metric tells of the latch. When that one is lost, too, nobody tries.
     let setup = two_workers(&[]);
     let tries = Tries::watch(&setup);
     let (client, evidence) = (Client::new(&setup), Evidence::of(&setup));
@@ -136,11 +136,13 @@ async fn workers_that_are_logged_in_go_on_when_the_pin_goes_wrong() {
     both_live(&mut daemon);
     write_pin(&setup, WRONG);
     process::signal(&daemon.workers()[..1], Signal::KILL);
-    is_latched(&mut daemon);
+    daemon.wait_until("telling of the latch", |daemon| {
+        daemon.observe("/readyz").0 == 200 && daemon.metric(LATCHED) == 1.0
+    });
     let batch = Batch::about(&evidence, "vn-moh-ec", 1);
     assert_eq!(client.sign(batch.body).await.unwrap().statuses(), ["issued"]);
     process::signal(&daemon.workers(), Signal::KILL);
-    daemon.wait_until("without a worker", |daemon| daemon.workers().is_empty());
+    is_latched(&mut daemon);
     is_refused(&client, &Batch::about(&evidence, "vn-moh-ec", 1)).await;
     tries.are(3, 1);
     assert!(daemon.stop().success());

@@ -125,7 +125,12 @@ const BAD_FILES: &[BadFile] = &[
     ),
     ("signerd.toml", "pki/server.pem", "pki/none.pem", &["pki/none.pem", "put a PEM file"]),
     ("signerd.toml", "pki/server.key", "pki/client.key", &["pki/client.key", "put a"]),
-    ("signerd.toml", "pki/crl.pem", "pki/ca.pem", &["pki/ca.pem has no revocation list"]),
+    (
+        "signerd.toml",
+        "pki/crl.pem",
+        "pki/ca.pem",
+        &["pki/ca.pem: signing: has no revocation list; put"],
+    ),
     ("signerd.toml", "\"policy.toml\"", "\"none.toml\"", &["none.toml", "check the path and the"]),
     ("signerd.toml", "\"hsm.toml\"", "\"none.toml\"", &["none.toml", "check the path and the"]),
     ("signerd.toml", "state/ledger", "none/ledger", &["none is not a folder", "make the folder"]),
@@ -164,11 +169,13 @@ fn a_bad_configuration_is_refused_with_every_fault_named() {
         is_refused(&served, expected);
         fs::write(setup.path(file), good).unwrap();
     }
-    let line = |text: &str, word: &str| text.lines().position(|line| line == word).unwrap() + 1;
-    let rate = line(&setup.text("signerd.toml"), "[rate]") + 1;
-    setup.change("signerd.toml", "[rate]", "[rate]\nper_minute = 5");
-    is_refused(&check(), &[&format!("signerd.toml:{rate}: ")]);
-    setup.change("signerd.toml", "[rate]\nper_minute = 5", "[rate]");
+    let text = setup.text("signerd.toml");
+    let rate = text.lines().position(|line| line == "[rate]").unwrap() + 1;
+    for (to, line) in [("[rate]\nper_minute = 5", rate + 1), ("[rate", rate)] {
+        setup.change("signerd.toml", "[rate]", to);
+        is_refused(&check(), &[&format!("signerd.toml:{line}: ")]);
+        fs::write(setup.path("signerd.toml"), &text).unwrap();
+    }
 
     setup.change("signerd.toml", "pki/server.key", "pki/client.key");
     setup.change("policy.toml", "records_max = 1000", "records_max = 0");
