@@ -18,6 +18,7 @@ pub mod client;
 pub mod daemon;
 pub mod ledger;
 pub mod pki;
+pub mod pool;
 pub mod process;
 pub mod record;
 pub mod session;
