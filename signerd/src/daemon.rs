@@ -60,7 +60,7 @@ fn serve(file: &Path) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            log::error!("{error}");
+            log::error!("{}", logging::chain(&error));
             ExitCode::FAILURE
         }
     }

@@ -21,6 +21,7 @@ use super::problem;
 use crate::access::{Client, RateError};
 use crate::hcert::{self, SignerCertificate};
 use crate::issue::{self, Answer, IssueError, Issuing};
+use crate::logging;
 use crate::wire::cbor::{Bytes as Encoded, write};
 use crate::wire::problem::Problem;
 use crate::wire::response::TrustListEntry;
@@ -209,7 +210,7 @@ impl Signing {
         result.map(|Answer { body, replayed }| Reply { body, replayed }).map_err(|error| {
             let problem = problem::of(&error);
             if problem.status >= 500 {
-                let cause = chain(&error);
+                let cause = logging::chain(&error);
                 log::warn!(request_id, client = id, code = problem.code; "batch not answered: {cause}");
             }
             if let IssueError::Rate(RateError::TooFast { .. }) = error {
@@ -286,12 +287,6 @@ impl Drop for InFlight<'_> {
     fn drop(&mut self) {
         self.0.dec();
     }
-}
-
-/// An error and its causes, each level once.
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |error| error.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 /// Every label that a path can have.

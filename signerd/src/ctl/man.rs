@@ -89,7 +89,7 @@ mod tests {
         // The tool and each of its visible verbs have a page, and the first one names the exit codes.
         let folder = tempfile::tempdir().unwrap();
         man(&ManArgs { dir: folder.path().to_owned() }).unwrap();
-        let page = std::fs::read_to_string(folder.path().join("signerctl.1")).unwrap();
+        let page = fs::read_to_string(folder.path().join("signerctl.1")).unwrap();
         assert!(page.contains(".SH \"EXIT CODES\""));
         assert!(folder.path().join("signerd-hsm-clear-pin-latch.8").exists());
         for verb in super::super::command().get_subcommands().filter(|verb| !verb.is_hide_set()) {

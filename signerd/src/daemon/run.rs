@@ -23,10 +23,12 @@ use crate::server::{self, Bounds, SigningListener};
 use crate::systemd::{self, Sockets};
 
 /// What ends the daemon with a failure. To blame: the operator, unless it says otherwise.
+///
+/// Each prints its own level; the causes are its sources.
 #[derive(Debug, Error)]
 pub(super) enum RunError {
     /// A socket cannot be opened; is another daemon running?
-    #[error("cannot listen on {address}: {source}")]
+    #[error("cannot listen on {address}")]
     Listen {
         /// The address.
         address: SocketAddr,
@@ -34,23 +36,23 @@ pub(super) enum RunError {
         source: io::Error,
     },
     /// The ledger cannot be opened.
-    #[error("ledger: {0}")]
+    #[error("ledger")]
     Ledger(#[from] LedgerError),
     /// Two metrics of one name: a bug.
-    #[error("metrics: {0}")]
+    #[error("metrics")]
     Metrics(#[from] MetricsError),
     /// The workers cannot be managed.
-    #[error("workers: {0}")]
+    #[error("workers")]
     Pool(#[from] HsmError),
     /// Our own program cannot be found, so no worker can be started.
-    #[error("own program not found: {0}")]
-    Program(io::Error),
+    #[error("own program not found")]
+    Program(#[source] io::Error),
     /// The runtime cannot be started.
-    #[error("runtime: {0}")]
-    Runtime(io::Error),
+    #[error("runtime")]
+    Runtime(#[source] io::Error),
     /// Signals cannot be received.
-    #[error("signals: {0}")]
-    Signals(io::Error),
+    #[error("signals")]
+    Signals(#[source] io::Error),
 }
 
 /// How often are old answers dropped, abandoned intents freed and readiness looked at?
