@@ -71,6 +71,7 @@ impl Metrics {
     ///
     /// # Errors
     /// Two metrics of one name, which is a bug.
+    #[expect(clippy::too_many_lines, reason = "a list, one entry for each metric")]
     pub fn new() -> prometheus::Result<Self> {
         let r = Registry::new();
         let metrics = Self {

@@ -1,6 +1,6 @@
 //! A wrong PIN is spent once: an HSM that counts tries must not be locked by restarts.
 //!
-//! SoftHSM does not count, so the tries are counted between worker and module, by OpenSC's
+//! SoftHSM does not count, so the tries are counted between worker and module, by the `OpenSC` program
 //! `pkcs11-spy`, which writes down every call.
 
 use std::fs;

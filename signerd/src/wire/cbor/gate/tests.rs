@@ -121,28 +121,32 @@ fn in_profile(value: &cbor_core::Value<'_>) -> bool {
     }
 }
 
+/// The head of a short item: its major type and its length.
+fn head(major: u8, length: usize) -> Vec<u8> {
+    vec![major + u8::try_from(length).unwrap()]
+}
+
 fn item() -> impl Strategy<Value = Vec<u8>> {
     let leaf = prop_oneof![
         any::<u8>().prop_map(|n| vec![n % 24]),
         any::<u8>().prop_map(|n| vec![0x18, n]),
         any::<u16>().prop_map(|n| [vec![0x39], n.to_be_bytes().to_vec()].concat()),
-        "[a-zà-ỹ]{0,6}".prop_map(|s| [vec![0x60 + s.len() as u8 % 24], s.into_bytes()].concat()),
-        prop::collection::vec(any::<u8>(), 0..5)
-            .prop_map(|b| [vec![0x40 + b.len() as u8], b].concat()),
-        any::<u8>().prop_map(|b| vec![0xe0 | b % 32]),
+        "[a-zà-ỹ]{0,6}".prop_map(|s| [head(0x60, s.len()), s.into_bytes()].concat()),
+        prop::collection::vec(any::<u8>(), 0..5).prop_map(|b| [head(0x40, b.len()), b].concat()),
+        any::<u8>().prop_map(|b| vec![0xe0 | (b % 32)]),
     ];
     leaf.prop_recursive(4, 40, 5, |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..5).prop_map(|i| [
-                vec![0x80 + i.len() as u8],
+                head(0x80, i.len()),
                 i.concat()
             ]
             .concat()),
             prop::collection::vec((inner.clone(), inner), 0..4).prop_map(|mut pairs| {
                 pairs.sort();
-                let count = pairs.len() as u8;
+                let count = pairs.len();
                 let body: Vec<u8> = pairs.into_iter().flat_map(|(k, v)| [k, v].concat()).collect();
-                [vec![0xa0 + count], body].concat()
+                [head(0xa0, count), body].concat()
             }),
         ]
     })
