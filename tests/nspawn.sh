@@ -111,9 +111,9 @@ install_signerd() {
     install_token "$to"
     echo "127.0.0.1 localhost" >"$to/etc/hosts"
     "$debug/signerctl" --config "$work/dev/signerctl.toml" sample --count 20 --seed 1 \
-        --output "$to/root/first.jsonl"
+        --output "$to/srv/first.jsonl"
     "$debug/signerctl" --config "$work/dev/signerctl.toml" sample --count 20 --seed 2 \
-        --output "$to/root/last.jsonl"
+        --output "$to/srv/last.jsonl"
 }
 
 # The examples as they are shipped, with what an operator fills in.
@@ -221,9 +221,9 @@ users() {
 both_workers() { [[ $(worker_pid 1) != 0 && $(worker_pid 2) != 0 ]]; }
 
 sign() {
-    inside signerctl sign "/root/$1.jsonl" --output "/root/$1.out" --quiet &&
-        inside signerctl trust-list --json --output /root/trust-list.json &&
-        inside signerctl verify "/root/$1.out" --trust-list /root/trust-list.json >/dev/null
+    inside signerctl sign "/srv/$1.jsonl" --output "/srv/$1.out" --quiet &&
+        inside signerctl trust-list --json --output /srv/trust-list.json &&
+        inside signerctl verify "/srv/$1.out" --trust-list /srv/trust-list.json >/dev/null
 }
 
 worker_killed() {

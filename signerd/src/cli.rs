@@ -17,24 +17,28 @@ const MORE: &str = "Exit codes:
   A worker whose PKCS#11 library hangs ends itself by SIGKILL.
 
 Signals:
-  SIGTERM, SIGINT  take no more connections, finish the requests in work, end with 0
-  Configuration, certificates and revocation lists are read at the start alone.
+  SIGTERM, SIGINT  finish the requests in work, take no more, end with 0
+  There is no reload: files are read at the start alone.
 
 Files:
-  /etc/signerd/signerd.toml, policy.toml, hsm.toml    signerd.toml(5), policy.toml(5), hsm.toml(5)
-  /var/lib/signerd/                                   the ledger
-  /var/lib/signerd-latch/pin-latch                    there since the token refused the PIN
-  /run/signerd-hsm/*.sock                             between the front and its workers
+  /etc/signerd/signerd.toml         listeners, clients, limits
+  /etc/signerd/policy.toml          what may be signed
+  /etc/signerd/hsm.toml             the token and its keys
+  /var/lib/signerd/                 the ledger
+  /var/lib/signerd-latch/pin-latch  there since the token refused the PIN
+  /run/signerd-hsm/*.sock           between the front and its workers
 
 Environment:
-  SIGNERD_LOG                    error, warn, info (default), debug or trace
-  LISTEN_FDS, LISTEN_FDNAMES     sockets of systemd, named signing and observability; the configured
-                                 addresses are bound where none is passed
-  NOTIFY_SOCKET, WATCHDOG_USEC   where systemd hears of readiness, status and life
-  CREDENTIALS_DIRECTORY          where systemd puts the TLS key and, for workers alone, the PIN
+  SIGNERD_LOG            error, warn, info (default), debug or trace
+  LISTEN_FDS             sockets that systemd passes, with LISTEN_FDNAMES
+                         signing and observability; without them the
+                         configured addresses are bound
+  NOTIFY_SOCKET          where systemd hears of readiness and status
+  WATCHDOG_USEC          how often it wants to hear that the daemon lives
+  CREDENTIALS_DIRECTORY  where it puts the TLS key and, for workers, the PIN
 
 See also:
-  signerctl(1), signerd.toml(5), policy.toml(5), hsm.toml(5), docs/operations.md";
+  signerctl(1), signerd.toml(5), policy.toml(5), hsm.toml(5)";
 
 /// Signs vaccination records as HCERT certificates with keys in a PKCS#11 token
 ///
@@ -43,7 +47,7 @@ See also:
 /// it spawns its workers, unless hsm.toml names the sockets of workers that systemd runs. On a
 /// listener of its own the front serves /metrics, /healthz and /readyz.
 #[derive(Debug, Parser)]
-#[command(name = "signerd", version, about, long_about, after_long_help = MORE)]
+#[command(name = "signerd", version, after_long_help = MORE)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]

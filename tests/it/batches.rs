@@ -1,6 +1,7 @@
 //! The batch as a whole: atomic or not, repeated, conflicting, too large; previews; doses once only.
 
 use ciborium::Value;
+use rustix::process::{Signal, kill_process};
 use signerd_tests::client::member;
 use signerd_tests::record::{self, encode, set};
 use signerd_tests::{Answer, Client, Daemon, Evidence, Person, Setup};
@@ -201,4 +202,42 @@ async fn a_dose_is_certified_once_and_a_preview_tells_before() {
     let answer = client.sign(rest).await.unwrap();
     assert_eq!((answer.statuses(), answer.hcerts().len()), (vec!["issued".to_owned()], 2));
     assert!(daemon.stop().success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_being_signed_is_not_signed_by_another() {
+    // While the HSM signs a batch, the same batch gets 409 batch.in_progress and another batch with the
+    // same dose dose.in_progress, both at once; then the first is answered as if nothing had been.
+    let setup = Setup::new();
+    let daemon = Daemon::ready(&setup);
+    let (client, evidence) = (Client::new(&setup), Evidence::of(&setup));
+    let person = Person::with_doses(1);
+    let body = evidence.request("vn-moh-ec", [&person]);
+    let other = evidence.request("vn-moh", [&person]);
+    let workers = daemon.workers();
+    let all = |signal| workers.iter().for_each(|worker| kill_process(*worker, signal).unwrap());
+    all(Signal::STOP);
+    let first = tokio::spawn({
+        let (client, body) = (client.clone(), body.clone());
+        async move { client.sign(body).await.unwrap() }
+    });
+    // The intent is durable once a preview sees it.
+    let in_progress = [("dose.in_progress".to_owned(), "/record/doses/0".to_owned())];
+    loop {
+        let told = client.post("/v1/batches/preview", other.clone()).await.unwrap();
+        if told.statuses() == ["rejected"] {
+            assert_eq!(told.reasons(0), in_progress);
+            break;
+        }
+    }
+    let same = client.sign(body.clone()).await.unwrap();
+    assert_eq!(refused(&same), (409, "batch.in_progress".into()));
+    assert_eq!(same.headers["retry-after"], "1");
+    assert_eq!(client.sign(other.clone()).await.unwrap().reasons(0), in_progress);
+    all(Signal::CONT);
+    let first = first.await.unwrap();
+    assert_eq!(first.statuses(), ["issued"]);
+    assert_eq!(client.sign(body).await.unwrap().body, first.body);
+    // The answer that was given to the other batch stays its answer.
+    assert!(replayed(&client.sign(other).await.unwrap()));
 }

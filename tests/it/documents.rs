@@ -93,7 +93,7 @@ fn every_reason_has_its_row() {
     let text = text("docs/reasons.md");
     let rows = text.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`'));
     let rows: Vec<(&str, &str)> = rows
-        .map(|(code, rest)| (code, rest.trim_end_matches(" |").rsplit('|').next().unwrap().trim()))
+        .map(|(code, rest)| (code, rest.trim_end_matches('|').rsplit('|').next().unwrap().trim()))
         .collect();
     let codes = ReasonCode::ALL.iter().map(|code| {
         (code.as_str(), code.group().map_or(String::new(), |group| group.number().to_string()))
@@ -126,7 +126,9 @@ fn every_metric_has_its_row_and_moves() {
     let mut names = BTreeSet::new();
     for (at, _) in source.match_indices("r, \"").chain(source.match_indices("r,\n")) {
         let name = source[at..].split('"').nth(1).unwrap_or_default();
-        names.insert(format!("signerd_{name}"));
+        if !name.is_empty() && name.chars().all(|c| c.is_ascii_lowercase() || c == '_') {
+            names.insert(format!("signerd_{name}"));
+        }
     }
     names.insert("signerd_build_info".to_owned());
     let operations = text("docs/operations.md");
@@ -139,10 +141,11 @@ fn every_metric_has_its_row_and_moves() {
     let program = sources(&root().join("signerd/src"));
     let fields = source.lines().filter_map(|line| line.strip_prefix("    pub ")?.split_once(": "));
     for (field, _) in fields.filter(|(_, kind)| !kind.starts_with("fn")) {
+        let lent = program.contains(&format!("&metrics.{field})"));
         let moved = ["inc", "dec", "set", "observe", "start_timer", "with_label_values"]
             .iter()
             .any(|verb| program.contains(&format!(".{field}.{verb}")));
-        assert!(moved, "nothing moves the metric {field}");
+        assert!(moved || lent, "nothing moves the metric {field}");
     }
 }
 
@@ -159,7 +162,7 @@ fn is_code(word: &str) -> bool {
 fn members_of_structs(source: &str) -> BTreeSet<String> {
     let product = source.split("#[cfg(test)]").next().unwrap_or_default();
     let mut members = BTreeSet::new();
-    for derived in product.split("Deserialize").skip(1) {
+    for derived in product.split("Deserialize)]").skip(1) {
         let Some((_, body)) = derived.split_once("struct ") else { continue };
         let Some((_, fields)) = body.split("\n}").next().unwrap_or_default().split_once('{') else {
             continue;

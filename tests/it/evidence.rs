@@ -112,96 +112,79 @@ fn identities(evidence: &Evidence, stranger: &StatementKey) -> Vec<Case> {
         broken("no COSE", &|_| vec![0xff; 100], invalid),
         broken("untagged", &|person| good(person, verifier)[1..].to_vec(), invalid),
     ]);
-    cases.extend(odd_statements(evidence, stranger));
+    cases.extend(odd_headers(evidence, stranger));
+    cases.extend(odd_claims(evidence));
     cases
 }
 
-/// Statements that are signed, but not as the contract wants it.
-fn odd_statements(evidence: &Evidence, stranger: &StatementKey) -> Vec<Case> {
+/// A statement that is refused as it is.
+fn refused(evidence: &Evidence, what: &str, person: &Person, statement: &CoseSign1) -> Case {
+    let bytes = statement.clone().to_tagged_vec().unwrap();
+    let mut entry = evidence.entry(person);
+    set(&mut entry, "identity_statement", Some(Value::Bytes(bytes)));
+    let (code, path) = ("identity.statement_invalid", "/identity_statement");
+    Case { what: what.into(), entry, code, path }
+}
+
+fn matched(person: &Person) -> Value {
+    map([
+        ("holder_digest", Value::Bytes(person.holder_digest().to_vec())),
+        ("outcome", "matched".into()),
+        ("checked_at", now().into()),
+    ])
+}
+
+/// Statements whose headers are not as the contract wants them, though signed.
+fn odd_headers(evidence: &Evidence, stranger: &StatementKey) -> Vec<Case> {
     let verifier = &evidence.verifier;
-    let es256 = Algorithm::ES256;
-    let plain = || header(es256).key_id(kid(verifier)).build();
+    let algorithm = Algorithm::ES256;
+    let with_kid = |algorithm| header(algorithm).key_id(kid(verifier));
+    let plain = || with_kid(algorithm).build();
+    let outside = || HeaderBuilder::new().key_id(kid(verifier)).build();
+    let short = header(algorithm).key_id(kid(verifier)[..4].to_vec()).build();
+    let crit = with_kid(algorithm).add_critical(coset::iana::HeaderParameter::Alg).build();
+    let inside = with_kid(algorithm).value(34, x5t(verifier)).build();
     let empty = Header::default;
     let manners: Vec<(&str, &StatementKey, Header, Header)> = vec![
         // The verifier's name over a stranger's signature.
         ("forged by a stranger", stranger, plain(), empty()),
-        ("no kid", verifier, header(es256).build(), empty()),
-        ("short kid", verifier, header(es256).key_id(kid(verifier)[..4].to_vec()).build(), empty()),
-        (
-            "kid outside",
-            verifier,
-            header(es256).build(),
-            HeaderBuilder::new().key_id(kid(verifier)).build(),
-        ),
-        ("kid twice", verifier, plain(), HeaderBuilder::new().key_id(kid(verifier)).build()),
-        (
-            "other algorithm",
-            verifier,
-            header(Algorithm::PS256).key_id(kid(verifier)).build(),
-            empty(),
-        ),
-        ("RS256", verifier, header(Algorithm::RS256).key_id(kid(verifier)).build(), empty()),
-        (
-            "crit",
-            verifier,
-            header(es256)
-                .key_id(kid(verifier))
-                .add_critical(coset::iana::HeaderParameter::Alg)
-                .build(),
-            empty(),
-        ),
-        (
-            "odd label",
-            verifier,
-            header(es256).key_id(kid(verifier)).value(99, 1.into()).build(),
-            empty(),
-        ),
-        (
-            "certificate inside",
-            verifier,
-            header(es256).key_id(kid(verifier)).value(34, x5t(verifier)).build(),
-            empty(),
-        ),
+        ("no kid", verifier, header(algorithm).build(), empty()),
+        ("short kid", verifier, short, empty()),
+        ("kid outside", verifier, header(algorithm).build(), outside()),
+        ("kid twice", verifier, plain(), outside()),
+        ("other algorithm", verifier, with_kid(Algorithm::PS256).build(), empty()),
+        ("RS256", verifier, with_kid(Algorithm::RS256).build(), empty()),
+        ("crit", verifier, crit, empty()),
+        ("odd label", verifier, with_kid(algorithm).value(99, 1.into()).build(), empty()),
+        ("certificate inside", verifier, inside, empty()),
     ];
-    let entry = |statement: Vec<u8>, person: &Person| {
-        let mut entry = evidence.entry(person);
-        set(&mut entry, "identity_statement", Some(Value::Bytes(statement)));
-        entry
-    };
-    let invalid = |what: &str, entry| {
-        let (code, path) = ("identity.statement_invalid", "/identity_statement");
-        Case { what: what.into(), entry, code, path }
-    };
-    let claims = |person: &Person| {
-        map([
-            ("holder_digest", Value::Bytes(person.holder_digest().to_vec())),
-            ("outcome", "matched".into()),
-            ("checked_at", now().into()),
-        ])
-    };
-    let mut cases: Vec<Case> = manners
-        .into_iter()
-        .map(|(what, key, protected, unprotected)| {
-            let person = Person::with_doses(1);
-            let manner = Manner { algorithm: es256, protected, unprotected };
-            let message = attached(key, manner, encode(&claims(&person)));
-            invalid(what, entry(message.to_tagged_vec().unwrap(), &person))
-        })
-        .collect();
-    for (what, change) in [
-        ("claim too many", ("verified", Some(Value::Bool(true)))),
-        ("no outcome", ("outcome", None)),
-        ("time as text", ("checked_at", Some("2026-01-01".into()))),
-        ("short digest", ("holder_digest", Some(Value::Bytes(vec![0; 31])))),
-    ] {
+    let case = |(what, key, protected, unprotected)| {
         let person = Person::with_doses(1);
-        let mut claims = claims(&person);
-        set(&mut claims, change.0, change.1);
-        let manner = Manner { algorithm: es256, protected: plain(), unprotected: empty() };
-        let message = attached(verifier, manner, encode(&claims));
-        cases.push(invalid(what, entry(message.to_tagged_vec().unwrap(), &person)));
-    }
-    cases
+        let manner = Manner { algorithm, protected, unprotected };
+        refused(evidence, what, &person, &attached(key, manner, encode(&matched(&person))))
+    };
+    manners.into_iter().map(case).collect()
+}
+
+/// Statements that claim something in another form than the contract's.
+fn odd_claims(evidence: &Evidence) -> Vec<Case> {
+    let verifier = &evidence.verifier;
+    let claims = [
+        ("claim too many", "verified", Some(Value::Bool(true))),
+        ("no outcome", "outcome", None),
+        ("time as text", "checked_at", Some("2026-01-01".into())),
+        ("short digest", "holder_digest", Some(Value::Bytes(vec![0; 31]))),
+    ];
+    let case = |(what, name, value)| {
+        let person = Person::with_doses(1);
+        let mut claims = matched(&person);
+        set(&mut claims, name, value);
+        let algorithm = Algorithm::ES256;
+        let protected = header(algorithm).key_id(kid(verifier)).build();
+        let manner = Manner { algorithm, protected, unprotected: Header::default() };
+        refused(evidence, what, &person, &attached(verifier, manner, encode(&claims)))
+    };
+    claims.into_iter().map(case).collect()
 }
 
 /// Facility signatures of the registered unit: what is wrong with each, and its code.

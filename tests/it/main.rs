@@ -1,5 +1,15 @@
 //! The real binaries, held against the documents: one module per theme.
 
+#![allow(
+    clippy::as_conversions,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    reason = "clippy knows functions with #[test] as test code, and not what they call"
+)]
+
 mod access;
 mod batches;
 mod certificates;

@@ -2,7 +2,7 @@
 
 use ciborium::Value;
 use signerd_tests::client::member;
-use signerd_tests::record::{self, at, encode, set};
+use signerd_tests::record::{self, encode, set};
 use signerd_tests::{Answer, Client, Daemon, Evidence, Person, Setup};
 
 /// What a record gets: nothing, or codes with their paths from `/record` on.
@@ -74,8 +74,12 @@ fn holders() -> Vec<(&'static str, Person, Expected)> {
     ]
 }
 
-fn doses() -> Vec<(&'static str, Person, Expected)> {
-    let first = |name: &str, value: &str| person(1).dose(0, name, Value::from(value));
+/// Somebody whose first dose has this value.
+fn first(name: &str, value: &str) -> Person {
+    person(1).dose(0, name, Value::from(value))
+}
+
+fn dates() -> Vec<(&'static str, Person, Expected)> {
     let second = |value: &str| person(2).dose(1, "date", Value::from(value));
     let total = |doses, total: u64| {
         let mut person = person(doses);
@@ -104,6 +108,11 @@ fn doses() -> Vec<(&'static str, Person, Expected)> {
         ("four doses", person(4), &[("dose.too_many", "/record/doses")]),
         ("total below", total(2, 1), &[("dose.total_inconsistent", "/record/total_doses")]),
         ("total above", total(1, 3), &[]),
+    ]
+}
+
+fn codes_and_units() -> Vec<(&'static str, Person, Expected)> {
+    vec![
         (
             "vaccine",
             first("vaccine", "999"),
@@ -153,109 +162,70 @@ fn doses() -> Vec<(&'static str, Person, Expected)> {
     ]
 }
 
-/// Records whose bytes or form are wrong.
-fn records(evidence: &Evidence) -> Vec<Case> {
-    let signed = |bytes: Vec<u8>| {
-        let mut entry = evidence.entry(&person(1));
-        let signature = evidence.facility.facility_signature(&bytes);
-        set(&mut entry, "facility_signature", Some(Value::Bytes(signature)));
-        set(&mut entry, "record", Some(Value::Bytes(bytes)));
-        entry
-    };
-    let with = |change: &dyn Fn(&mut Value)| {
-        let mut record = person(1).record;
-        change(&mut record);
-        signed(encode(&record))
-    };
-    let dose = |name: &str, value: Option<Value>| {
-        with(&|record| {
-            set(&mut at(record, "doses").as_array_mut().unwrap()[0], name, value.clone())
-        })
-    };
-    let holder = |name: &str, value: Option<Value>| {
-        with(&|record| set(at(record, "holder"), name, value.clone()))
-    };
+/// An entry whose record is these bytes, signed by the unit.
+fn signed(evidence: &Evidence, bytes: Vec<u8>) -> Value {
+    let mut entry = evidence.entry(&person(1));
+    let signature = evidence.facility.facility_signature(&bytes);
+    set(&mut entry, "facility_signature", Some(Value::Bytes(signature)));
+    set(&mut entry, "record", Some(Value::Bytes(bytes)));
+    entry
+}
+
+/// Records whose bytes are no deterministic CBOR.
+fn encodings(evidence: &Evidence) -> Vec<Case> {
     let good = person(1).bytes();
+    let float = person(1).dose(0, "number", Value::Float(1.0)).bytes();
     let malformed: Expected = &[("record.malformed", "/record")];
     let profile: Expected = &[("record.not_deterministic", "/record")];
-    let case = |what, entry, expected| Case { what, entry, expected };
+    let records = [
+        ("cut record", good[..good.len() - 1].to_vec(), malformed),
+        ("bytes behind", [&good[..], b"\0"].concat(), malformed),
+        ("nested record", vec![0x81; 8192], malformed),
+        ("long form", [b"\xb8\x03", &good[1..]].concat(), profile),
+        ("tagged record", [b"\xc1", &good[..]].concat(), profile),
+        ("float", float, profile),
+    ];
+    let case = |(what, bytes, expected)| Case { what, entry: signed(evidence, bytes), expected };
+    records.into_iter().map(case).collect()
+}
+
+/// Records of another form than the contract's, each with the path of the fault.
+fn forms(evidence: &Evidence) -> Vec<Case> {
+    let record = |name: &str, value: Option<Value>| {
+        let mut record = person(1).record;
+        set(&mut record, name, value);
+        encode(&record)
+    };
+    let dose = |name, value: Option<Value>| person(1).dose(0, name, value).bytes();
+    let holder = |name, value: Option<Value>| person(1).holder(name, value).bytes();
     let text = |text: &str| Some(Value::from(text));
-    vec![
-        case("cut record", signed(good[..good.len() - 1].to_vec()), malformed),
-        case("bytes behind", signed([&good[..], b"\0"].concat()), malformed),
-        case("nested record", signed(vec![0x81; 8192]), malformed),
-        case("long form", signed([b"\xb8\x03", &good[1..]].concat()), profile),
-        case("tagged record", signed([b"\xc1", &good[..]].concat()), profile),
-        case("float", dose("number", Some(Value::Float(1.0))), profile),
-        case("no map", signed(b"\x80".to_vec()), &[("record.invalid", "/record")]),
-        case(
-            "unknown in record",
-            with(&|r| set(r, "note", text("x"))),
-            &[("record.invalid", "/record")],
-        ),
-        case(
-            "unknown in holder",
-            holder("sex", text("F")),
-            &[("record.invalid", "/record/holder")],
-        ),
-        case("unknown in dose", dose("lot", text("X1")), &[("record.invalid", "/record/doses/0")]),
-        case(
-            "no name",
-            holder("full_name", None),
-            &[("record.invalid", "/record/holder/full_name")],
-        ),
-        case(
-            "name of 201 bytes",
-            holder("full_name", text(&"A".repeat(201))),
-            &[("record.invalid", "/record/holder/full_name")],
-        ),
-        case(
-            "number as a number",
-            holder("national_id", Some(79.into())),
-            &[("record.invalid", "/record/holder/national_id")],
-        ),
-        case(
-            "long phone",
-            holder("phone", text(&"0".repeat(21))),
-            &[("record.invalid", "/record/holder/phone")],
-        ),
-        case(
-            "nationality of 3",
-            holder("nationality", text("VNM")),
-            &[("record.invalid", "/record/holder/nationality")],
-        ),
-        case(
-            "day before month",
-            dose("date", text("15/07/2021")),
-            &[("record.invalid", "/record/doses/0/date")],
-        ),
-        case(
-            "dose 0",
-            dose("number", Some(0.into())),
-            &[("record.invalid", "/record/doses/0/number")],
-        ),
-        case(
-            "unit with a space",
-            dose("facility", text("79 Q1")),
-            &[("record.invalid", "/record/doses/0/facility")],
-        ),
-        case(
-            "no doses",
-            with(&|r| set(r, "doses", Some(Value::Array(vec![])))),
-            &[("record.invalid", "/record/doses")],
-        ),
-        case("ten doses", signed(person(10).bytes()), &[("record.invalid", "/record/doses")]),
-        case(
-            "no total",
-            with(&|r| set(r, "total_doses", None)),
-            &[("record.invalid", "/record/total_doses")],
-        ),
-        case(
-            "one number twice",
-            signed(person(2).dose(1, "number", Value::from(1)).bytes()),
-            &[("record.invalid", "/record/doses/1/number")],
-        ),
-    ]
+    macro_rules! at {
+        ($path:literal) => {
+            &[("record.invalid", concat!("/record", $path))]
+        };
+    }
+    let none = Some(Value::Array(vec![]));
+    let twice = person(2).dose(1, "number", Value::from(1)).bytes();
+    let records: Vec<(&str, Vec<u8>, Expected)> = vec![
+        ("no map", b"\x80".to_vec(), at!("")),
+        ("unknown in record", record("note", text("x")), at!("")),
+        ("unknown in holder", holder("sex", text("F")), at!("/holder")),
+        ("unknown in dose", dose("lot", text("X1")), at!("/doses/0")),
+        ("no name", holder("full_name", None), at!("/holder/full_name")),
+        ("long name", holder("full_name", text(&"A".repeat(201))), at!("/holder/full_name")),
+        ("integer", holder("national_id", Some(79.into())), at!("/holder/national_id")),
+        ("long phone", holder("phone", text(&"0".repeat(21))), at!("/holder/phone")),
+        ("country of 3", holder("nationality", text("VNM")), at!("/holder/nationality")),
+        ("day before month", dose("date", text("15/07/2021")), at!("/doses/0/date")),
+        ("dose 0", dose("number", Some(0.into())), at!("/doses/0/number")),
+        ("unit with a space", dose("facility", text("79 Q1")), at!("/doses/0/facility")),
+        ("no doses", record("doses", none), at!("/doses")),
+        ("ten doses", person(10).bytes(), at!("/doses")),
+        ("no total", record("total_doses", None), at!("/total_doses")),
+        ("one number twice", twice, at!("/doses/1/number")),
+    ];
+    let case = |(what, bytes, expected)| Case { what, entry: signed(evidence, bytes), expected };
+    records.into_iter().map(case).collect()
 }
 
 /// What is selected of two doses.
@@ -335,11 +305,12 @@ async fn every_fault_of_a_record_has_its_code_and_its_path() {
     let setup = Setup::new();
     let daemon = Daemon::ready(&setup);
     let (client, evidence) = (Client::new(&setup), Evidence::of(&setup));
-    let people = holders().into_iter().chain(doses());
+    let people = holders().into_iter().chain(dates()).chain(codes_and_units());
     let mut cases: Vec<Case> = people
         .map(|(what, person, expected)| Case { what, entry: evidence.entry(&person), expected })
         .collect();
-    cases.extend(records(&evidence));
+    cases.extend(encodings(&evidence));
+    cases.extend(forms(&evidence));
     cases.extend(selections(&evidence));
     cases.push(everything(&evidence));
     let entries = cases.iter().map(|case| case.entry.clone()).collect();

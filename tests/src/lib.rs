@@ -4,6 +4,15 @@
 //! and runs the real binaries against it. Nothing is shared between tests but that first set-up, so
 //! they run side by side. Traffic stays on loopback.
 
+#![allow(
+    clippy::as_conversions,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "test code: a fault of the test ends the test, and what is skipped is said aloud"
+)]
+
 pub mod batch;
 pub mod client;
 pub mod daemon;

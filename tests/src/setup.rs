@@ -85,10 +85,13 @@ impl Default for Setup {
     }
 }
 
-/// A binary of the workspace, beside the test binary.
+/// A binary of the workspace, built in the same profile as the running one.
 pub fn program(name: &str) -> PathBuf {
     let own = std::env::current_exe().expect("own path");
-    let profile = own.ancestors().nth(2).expect("target folder");
+    // Tests lie in a folder below the binaries.
+    let folders = own.ancestors().skip(1);
+    let profile = folders.skip_while(|folder| folder.ends_with("deps")).next();
+    let profile = profile.expect("target folder");
     let program = profile.join(name);
     assert!(program.exists(), "{} is not built; run: cargo build --workspace", program.display());
     program

@@ -78,13 +78,16 @@ pub struct GateError {
 /// What can be wrong with an item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum Fault {
+    /// A break where no indefinite-length item is open.
+    #[error("break without an item of indefinite length")]
+    Break,
     /// A key occurs twice in its map.
     #[error("duplicate map key")]
     DuplicateKey,
     /// A floating-point number; the format has none.
     #[error("floating-point number")]
     Float,
-    /// An indefinite-length item or a stray break.
+    /// An indefinite-length item.
     #[error("indefinite length")]
     Indefinite,
     /// A map key that is neither an integer nor a string.
@@ -96,7 +99,7 @@ pub enum Fault {
     /// Null or undefined; absent members are left out instead.
     #[error("null or undefined")]
     NullOrUndefined,
-    /// A reserved additional-information value (28 to 30).
+    /// An additional-information value that the major type does not have (28 to 30; 31 of integers and tags).
     #[error("reserved additional information")]
     Reserved,
     /// Another simple value than true and false.
