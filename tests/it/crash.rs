@@ -69,7 +69,7 @@ async fn a_batch_that_the_daemon_died_with_is_carried_out_as_intended() {
     });
     let resumed = client.sign(batch.body.clone()).await.unwrap();
     assert!(!is_replayed(&resumed));
-    assert_eq!(certificates(&resumed), (intent.issued_at, intent.certificates));
+    assert!(certificates(&resumed) == (intent.issued_at, intent.certificates), "as intended");
     assert_eq!(ledger::batch(&setup, &batch.id).unwrap().attempt, 2);
     assert!(daemon.stop().success());
 
@@ -124,7 +124,7 @@ async fn killed_at_any_instant_there_is_one_set_of_certificates() {
             Some(_) => open += 1,
         }
         if let Some(left) = left {
-            assert_eq!(made, (left.issued_at, left.certificates));
+            assert!(made == (left.issued_at, left.certificates), "as intended");
         }
         if let Some(first) = first {
             assert!(first.body == again.body, "what was answered stays answered");

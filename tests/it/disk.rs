@@ -111,7 +111,7 @@ async fn a_full_disk_loses_nothing_and_signs_nothing() {
     disk.free();
     is_ready(&mut daemon);
     let answer = client.sign(batch.body).await.unwrap();
-    assert_eq!(certificates(&answer), (intent.issued_at, intent.certificates));
+    assert!(certificates(&answer) == (intent.issued_at, intent.certificates), "as intended");
     assert_eq!(ledger::issued(&setup), (300, 300));
     let replayed = client.sign(before.body).await.unwrap();
     assert!(replayed.headers.contains_key("idempotency-replayed") && replayed.body == first.body);

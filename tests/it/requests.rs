@@ -101,12 +101,6 @@ fn encodings(p: &Pieces) -> Vec<(&'static str, Vec<u8>, &'static str, usize)> {
         ("endless text", huge(0x7b), m, 0),
         ("endless array", huge(0x9b), m, 9),
         ("endless map", huge(0xbb), m, 0),
-        (
-            "200,001 items",
-            [b"\x9a\x00\x03\x0d\x41".to_vec(), vec![0; 200_001]].concat(),
-            m,
-            200_004,
-        ),
     ]
 }
 
