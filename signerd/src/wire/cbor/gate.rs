@@ -223,7 +223,7 @@ impl Walk<'_, '_> {
         let start = self.at;
         match head::read(self.bytes, start)?.0 {
             Head::Unsigned(_) | Head::Negative(_) | Head::Bytes(_) | Head::Text(_) => {
-                self.item()?
+                self.item()?;
             }
             Head::Array(_) | Head::Map(_) | Head::Tag(_) | Head::Bool(_) | Head::Null => {
                 return Err(GateError { offset: start, fault: Fault::KeyType });

@@ -129,7 +129,7 @@ fn item() -> impl Strategy<Value = Vec<u8>> {
         "[a-zà-ỹ]{0,6}".prop_map(|s| [vec![0x60 + s.len() as u8 % 24], s.into_bytes()].concat()),
         prop::collection::vec(any::<u8>(), 0..5)
             .prop_map(|b| [vec![0x40 + b.len() as u8], b].concat()),
-        any::<u8>().prop_map(|b| vec![0xe0 | b % 32]),
+        any::<u8>().prop_map(|b| vec![0xe0 | (b % 32)]),
     ];
     leaf.prop_recursive(4, 40, 5, |inner| {
         prop_oneof![
