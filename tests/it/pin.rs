@@ -1,7 +1,7 @@
 //! A wrong PIN is spent once: an HSM that counts tries must not be locked by restarts.
 //!
-//! SoftHSM does not count, so the tries are counted between worker and module, by the `OpenSC` program
-//! `pkcs11-spy`, which writes down every call.
+//! SoftHSM does not count, so the tries are counted between worker and module, by the
+//! `pkcs11-spy` of the package `opensc-pkcs11`, which writes down every call.
 
 use std::fs;
 use std::path::PathBuf;

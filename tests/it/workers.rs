@@ -49,6 +49,7 @@ async fn killing_workers_costs_no_request() {
             })
         })
         .collect();
+    let mut killed = 0.0;
     for round in 0..5 {
         let signed = daemon.metric(CHUNKS);
         // In the middle of a batch: some chunks were signed since both workers were there.
@@ -56,6 +57,7 @@ async fn killing_workers_costs_no_request() {
         let victims = daemon.workers();
         let victims = if round == 0 { &victims[..1] } else { &victims[..] };
         process::signal(victims, Signal::KILL);
+        killed += f64::from(u32::try_from(victims.len()).unwrap());
         let since = Instant::now();
         daemon.wait_until("replacing its workers", |daemon| {
             let workers = daemon.workers();
@@ -73,8 +75,9 @@ async fn killing_workers_costs_no_request() {
     }
     let different: HashSet<&String> = uvcis.iter().collect();
     assert_eq!(different.len(), uvcis.len(), "an identifier is given once");
-    assert_eq!(daemon.metric(RESTARTS), 9.0);
-    assert_eq!(daemon.metric("signerd_hsm_worker_faults_total{kind=\"token\"}"), 9.0);
+    assert!(killed >= 5.0, "one at least in every round");
+    assert_eq!(daemon.metric(RESTARTS), killed);
+    assert_eq!(daemon.metric("signerd_hsm_worker_faults_total{kind=\"token\"}"), killed);
     assert_eq!(daemon.observe("/readyz"), (200, "ready\n".to_owned()));
     assert!(daemon.stop().success());
 }
