@@ -441,7 +441,7 @@ workers = $(worker_count) # one process per core: SoftHSM scales with processes,
 sessions = 1
 call_deadline_ms = 5000
 request_deadline_ms = 10000
-queue_max = 64
+queue_max = 256
 pin_latch = "state/pin-latch"
 sockets = []
 

@@ -2,13 +2,14 @@
 #
 # Runs every check and every test, and installs what they need where it is missing.
 #
-#   tests/run.sh [--long] [--bench] [--only STEP]...
+#   tests/run.sh [--long] [--bench] [--nspawn] [--only STEP]...
 #
 #   --only STEP   this step alone; may be repeated
 #   --long        also the tests that take minutes
 #   --bench       also the benchmark, in release mode, after everything else
+#   --nspawn      also a round of signing under a real systemd in a container; needs root
 #
-# Steps: packages format shell tidy deny systemd clippy docs setup tests bench
+# Steps: packages format shell tidy deny systemd clippy docs build setup tests nspawn bench
 # The first step that fails ends the run. What cannot be checked here is named by a line with SKIPPED.
 
 set -euo pipefail
@@ -23,12 +24,13 @@ main() {
 }
 
 read_arguments() {
-    steps=() long='' bench=''
-    local all=(packages format shell tidy deny systemd clippy docs setup tests)
+    steps=() long='' bench='' nspawn=''
+    local all=(packages format shell tidy deny systemd clippy docs build setup tests)
     while (($#)); do
         case $1 in
         --long) long=yes ;;
         --bench) bench=yes ;;
+        --nspawn) nspawn=yes ;;
         --only)
             declare -F "step_${2-}" >/dev/null || fail "--only: there is no step \"${2-}\"; see --help"
             steps+=("$2")
@@ -39,7 +41,7 @@ read_arguments() {
         esac
         shift
     done
-    if ((${#steps[@]} == 0)); then steps=("${all[@]}" ${bench:+bench}); fi
+    if ((${#steps[@]} == 0)); then steps=("${all[@]}" ${nspawn:+nspawn} ${bench:+bench}); fi
 }
 
 run_step() {
@@ -102,7 +104,7 @@ step_systemd() {
     local stage unit drop_in
     stage=$(mktemp -d)
     stage_units "$stage"
-    for unit in signerd.service signerd.socket signerd-officer.socket signerd-observability.socket \
+    for unit in signerd.service signerd.socket signerd-observability.socket \
         signerd-hsm@1.service signerd-hsm@1.socket; do
         verify_unit "$stage" "$unit"
     done
@@ -152,6 +154,9 @@ step_docs() {
     cargo test --workspace --doc --locked --quiet
 }
 
+# The tests start the real programs, which lie beside them.
+step_build() { cargo build --workspace --bins --locked --quiet; }
+
 # The development set-up, twice: the second time everything is kept but the revocation lists.
 step_setup() {
     local dir before loose
@@ -185,6 +190,11 @@ step_tests() {
         if [[ -n $long ]]; then ignored=(-- --include-ignored); fi
         cargo test --workspace --lib --bins --tests --locked "${ignored[@]}"
     fi
+}
+
+step_nspawn() {
+    step_build
+    tests/nspawn.sh
 }
 
 # It runs the binaries beside its own, so that all of them are built in the same profile.

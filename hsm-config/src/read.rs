@@ -37,7 +37,7 @@ const WORKERS_DEFAULT: u64 = 2;
 const SESSIONS_DEFAULT: u64 = 1;
 const CALL_DEADLINE_MS_DEFAULT: u64 = 5_000;
 const REQUEST_DEADLINE_MS_DEFAULT: u64 = 10_000;
-const QUEUE_DEFAULT: u64 = 64;
+const QUEUE_DEFAULT: u64 = 256;
 const PIN_LATCH_DEFAULT: &str = "state/pin-latch";
 /// Length of a token label in PKCS#11 (`CK_TOKEN_INFO.label`).
 const TOKEN_LABEL_BYTES_MAX: usize = 32;

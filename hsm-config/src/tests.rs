@@ -1,3 +1,5 @@
+//! What `hsm.toml` may say, and which fault each mistake is.
+
 use super::*;
 
 const GOOD: &str = r#"version = 1
@@ -64,7 +66,7 @@ fn the_pool_section_may_be_left_out() {
     let end = GOOD.find("[key.vn-moh]").unwrap();
     let text = format!("{}{}", &GOOD[..start], &GOOD[end..]);
     let config = parse(&text).unwrap();
-    assert_eq!((config.workers(), config.sessions(), config.queue_max()), (2, 1, 64));
+    assert_eq!((config.workers(), config.sessions(), config.queue_max()), (2, 1, 256));
     assert_eq!(config.call_deadline(), Duration::from_secs(5));
     assert_eq!(config.request_deadline(), Duration::from_secs(10));
     assert_eq!(config.pin_latch(), Path::new("/srv/dev/state/pin-latch"));

@@ -43,6 +43,11 @@ pub fn transliterate(text: &str) -> Result<String, NotTransliterable> {
     if latin.is_empty() { Err(NotTransliterable::Empty) } else { Ok(latin) }
 }
 
+/// Every reason why a character of the text has no place in Latin capitals, in the text's order.
+pub(crate) fn refusals(text: &str) -> impl Iterator<Item = NotTransliterable> {
+    text.nfc().flat_map(char::to_uppercase).filter_map(|c| part(c).err())
+}
+
 /// Why a name cannot be written in Latin capitals; none names the character, which is personal data.
 /// Retrying does not help.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -38,6 +38,6 @@ pub use reason::{Group, Reason, ReasonCode};
 pub use record::{Dose, Holder, Record};
 pub use registry::{Facility, RegisteredCertificate, Registry};
 pub use uvci::Uvci;
-pub use validity::{KeyUnusable, expiry};
+pub use validity::{KeyUnusable, SignerValidity, expiry};
 pub use value_set::Catalogue;
 pub use verdict::{Approved, ApprovedDose, Entry, judge};

@@ -53,7 +53,7 @@ impl Names {
                 gnt,
             }),
             (fnt, gnt) => {
-                faults.extend(fnt.err().into_iter().chain(gnt.err()));
+                faults.extend(fnt.err().into_iter().chain(gnt.err()).flatten());
                 faults.sort();
                 faults.dedup();
                 Err(faults)
@@ -104,14 +104,19 @@ fn split_after<'a>(full: &'a str, surname: &str) -> Option<(&'a str, Option<&'a 
 }
 
 /// Transliterates one field and cuts it to its length, never to nothing.
-fn latin(name: &str) -> Result<String, NameFault> {
+fn latin(name: &str) -> Result<String, Vec<NameFault>> {
     match icao::transliterate(name) {
         Ok(latin) => Ok(cut(&latin).trim_end_matches('<').to_owned()),
-        Err(NotTransliterable::Empty) if name.is_empty() => Err(NameFault::Invalid),
-        Err(NotTransliterable::Alien | NotTransliterable::Digit) => Err(NameFault::Invalid),
-        Err(NotTransliterable::Empty | NotTransliterable::NoRow) => {
-            Err(NameFault::NotTransliterable)
-        }
+        Err(NotTransliterable::Empty) if name.is_empty() => Err(vec![NameFault::Invalid]),
+        Err(NotTransliterable::Empty) => Err(vec![NameFault::NotTransliterable]),
+        Err(_) => Err(icao::refusals(name).map(fault).collect()),
+    }
+}
+
+fn fault(refusal: NotTransliterable) -> NameFault {
+    match refusal {
+        NotTransliterable::Alien | NotTransliterable::Digit => NameFault::Invalid,
+        NotTransliterable::Empty | NotTransliterable::NoRow => NameFault::NotTransliterable,
     }
 }
 
@@ -223,6 +228,14 @@ mod tests {
         assert_eq!(
             Names::new("Иван P3trov", None),
             Err(vec![NameFault::Invalid, NameFault::NotTransliterable])
+        );
+        assert_eq!(
+            Names::new("Иван3", Some("X")),
+            Err(vec![
+                NameFault::Invalid,
+                NameFault::NotTransliterable,
+                NameFault::SurnameNotInName
+            ])
         );
     }
 

@@ -45,7 +45,7 @@ reason_codes! {
     HolderIdMalformed "holder.id_malformed"
         "the identity number is not well formed; a CCCD has 12 digits and agrees with the birth date, a CMND has 9 digits, a passport number has 5 to 20 capital letters and digits";
     HolderBirthDateInvalid "holder.birth_date_invalid"
-        "the birth date is not a calendar date from 1900 on; give YYYY-MM-DD, YYYY-MM or YYYY as on the identity paper";
+        "the birth date is not a calendar date from 1900 to 2099; give YYYY-MM-DD, YYYY-MM or YYYY as on the identity paper";
     HolderBirthDateFuture "holder.birth_date_future"
         "the birth date is in the future; correct it from the identity paper";
     HolderNameInvalid "holder.name_invalid"

@@ -25,7 +25,7 @@ pub enum Identity {
     SanDns(String),
     /// A `uniformResourceIdentifier` of the subjectAltName.
     SanUri(String),
-    /// SHA-256 of the DER of the SubjectPublicKeyInfo.
+    /// SHA-256 of the DER of the `SubjectPublicKeyInfo`.
     SpkiSha256([u8; 32]),
 }
 

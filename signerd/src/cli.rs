@@ -6,12 +6,48 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
 use crate::hsm::worker::{Channel, WorkerArgs};
 
-/// Signs vaccination records as HCERT certificates with keys in a PKCS#11 token.
+/// What stands below the help and in the manual page.
+const MORE: &str = "Exit codes:
+  0   drained and ended, or nothing is wrong
+  1   failed while running; the last line of the log says why
+  2   wrong usage
+  75  hsm-worker: the token failed, a new start may cure it
+  77  hsm-worker: the PIN was refused, or is latched since it was
+  78  the configuration, or the sockets that systemd passed, are at fault
+  A worker whose PKCS#11 library hangs ends itself by SIGKILL.
+
+Signals:
+  SIGTERM, SIGINT  finish the requests in work, take no more, end with 0
+  There is no reload: files are read at the start alone.
+
+Files:
+  /etc/signerd/signerd.toml         listeners, clients, limits
+  /etc/signerd/policy.toml          what may be signed
+  /etc/signerd/hsm.toml             the token and its keys
+  /var/lib/signerd/                 the ledger
+  /var/lib/signerd-latch/pin-latch  there since the token refused the PIN
+  /run/signerd-hsm/*.sock           between the front and its workers
+
+Environment:
+  SIGNERD_LOG            error, warn, info (default), debug or trace
+  LISTEN_FDS             sockets that systemd passes, with LISTEN_FDNAMES
+                         signing and observability; without them the
+                         configured addresses are bound
+  NOTIFY_SOCKET          where systemd hears of readiness and status
+  WATCHDOG_USEC          how often it wants to hear that the daemon lives
+  CREDENTIALS_DIRECTORY  where it puts the TLS key and, for workers, the PIN
+
+See also:
+  signerctl(1), signerd.toml(5), policy.toml(5), hsm.toml(5)";
+
+/// Signs vaccination records as HCERT certificates with keys in a PKCS#11 token
 ///
-/// Exit codes: 0 drained and ended, or nothing wrong; 1 failed while running; 77 wrong PIN or PIN
-/// latched; 78 configuration at fault.
+/// A front process speaks mutual TLS, judges records, keeps the ledger and verifies every signature.
+/// Worker processes alone load the vendor's PKCS#11 library and have the PIN. `serve` runs the front;
+/// it spawns its workers, unless hsm.toml names the sockets of workers that systemd runs. On a
+/// listener of its own the front serves /metrics, /healthz and /readyz.
 #[derive(Debug, Parser)]
-#[command(name = "signerd", version, about, long_about)]
+#[command(name = "signerd", version, after_long_help = MORE)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -74,6 +110,11 @@ impl From<Worker> for WorkerArgs {
         };
         Self { config: worker.config, channel }
     }
+}
+
+/// Reads the command line of this process; a wrong one, and `--help`, end it here.
+pub fn parse() -> Cli {
+    Cli::parse()
 }
 
 /// The command as clap sees it, for man pages and completions.

@@ -69,6 +69,8 @@ pub struct Limits {
     pub header_seconds: u64,
     /// Longest wait for a whole request body, in seconds.
     pub body_seconds: u64,
+    /// Longest time in which a client takes nothing of its answer, in seconds.
+    pub write_seconds: u64,
     /// After SIGTERM, longest wait for requests in work, in seconds.
     pub drain_seconds: u64,
 }
@@ -82,6 +84,7 @@ impl Default for Limits {
             handshake_seconds: 5,
             header_seconds: 60,
             body_seconds: 30,
+            write_seconds: 30,
             drain_seconds: 30,
         }
     }
@@ -256,7 +259,7 @@ impl Spec {
             hsm: faults.path(&self.hsm),
             ledger: faults.path(&self.ledger.path),
             retention: Duration::from_secs(u64::from(self.ledger.retention_days) * 86_400),
-            synchronised_marker: self.clock.require_synchronised.then_some(marker),
+            synchronised_marker: self.clock.require_synchronised.then(|| faults.path(&marker)),
             rate: Rate { doses_per_second: rate, burst },
             clients,
             limits: self.limits,
@@ -314,6 +317,7 @@ fn limits(limits: &Limits, faults: &mut Faults<'_>) {
         ("handshake_seconds", limits.handshake_seconds),
         ("header_seconds", limits.header_seconds),
         ("body_seconds", limits.body_seconds),
+        ("write_seconds", limits.write_seconds),
         ("drain_seconds", limits.drain_seconds),
     ];
     for (name, seconds) in waits {

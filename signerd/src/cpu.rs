@@ -7,7 +7,8 @@
 use thiserror::Error;
 use tokio::sync::oneshot;
 
-/// The work ended without a result, because it panicked. To blame: a bug. Do not retry.
+/// The work ended without a result: the process is on its way out (a panic of the work would have ended
+/// it at once). Nothing was released; a repeat helps after the restart.
 #[derive(Debug, Error)]
 #[error("work ended without a result")]
 pub struct Lost;
@@ -15,7 +16,7 @@ pub struct Lost;
 /// Runs `work` on a processor thread and waits for it without blocking.
 ///
 /// # Errors
-/// [`Lost`], where the work panicked.
+/// [`Lost`], where the processor threads are gone before the work was done.
 pub async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Lost> {
     let (done, result) = oneshot::channel();
     rayon::spawn(move || {

@@ -10,19 +10,20 @@ mod run;
 use std::path::Path;
 use std::process::ExitCode;
 
-use clap::Parser as _;
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
-use crate::cli::{Cli, Command, ConfigFile, HsmCommand};
+use crate::cli::{self, Command, ConfigFile, HsmCommand};
 use crate::config::Fault;
 use crate::hsm;
 use crate::logging;
+use crate::systemd::Sockets;
 
 /// `EX_CONFIG` of sysexits: the configuration is at fault, a restart does not help.
 const EXIT_CONFIG: u8 = 78;
 
 /// Runs `signerd`.
 pub fn main() -> ExitCode {
-    match Cli::parse().command {
+    match cli::parse().command {
         Command::Serve(file) => serve(&file.config),
         Command::Check(file) => check(&file.config),
         Command::HsmWorker(args) => hsm::worker::run(&args.into()),
@@ -31,14 +32,27 @@ pub fn main() -> ExitCode {
 }
 
 fn serve(file: &Path) -> ExitCode {
+    // Before anything else: taking the sockets changes the environment, which threads would share.
+    let sockets = Sockets::take();
     logging::start("signerd");
+    let sockets = match sockets {
+        Ok(sockets) => sockets,
+        Err(error) => {
+            log::error!("sockets from systemd: {error}");
+            return ExitCode::from(EXIT_CONFIG);
+        }
+    };
+    // The TLS key and the ledger's keys are in this memory: no core dump, no debugger of the same user.
+    if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
+        log::warn!("memory can be dumped: {error}");
+    }
     let loaded = match load::load(file) {
         Ok(loaded) => loaded,
         Err(faults) => return report(&faults),
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let outcome = runtime.map_err(run::RunError::Runtime).and_then(|runtime| {
-        let outcome = runtime.block_on(run::run(loaded));
+        let outcome = runtime.block_on(run::run(loaded, sockets));
         // Anything still running was given its time to drain.
         runtime.shutdown_background();
         outcome
@@ -46,7 +60,7 @@ fn serve(file: &Path) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            log::error!("{error}");
+            log::error!("{}", logging::chain(&error));
             ExitCode::FAILURE
         }
     }
@@ -63,7 +77,7 @@ fn check(file: &Path) -> ExitCode {
 }
 
 fn clear_pin_latch(file: &ConfigFile) -> ExitCode {
-    let config = match load::front(&file.config).and_then(|config| load::hsm(&config)) {
+    let config = match load::hsm_alone(&file.config) {
         Ok(config) => config,
         Err(faults) => return report(&faults),
     };

@@ -15,19 +15,22 @@ mod sign;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use hyper::body::Bytes;
+use bytes::Bytes;
 use policy::Policy;
 use tokio::sync::OnceCell;
 
 pub use self::error::IssueError;
 use self::judge::Judged;
 use self::plan::Plan;
+pub use self::sign::CHUNKS_AT_THE_HSM;
 use crate::access::{Access, Client};
-use crate::clock::Clock;
+use crate::clock::{self, Clock};
 use crate::cpu;
-use crate::hcert::SignerCertificate;
+use crate::hcert::{Hcert, SignerCertificate};
 use crate::hsm::Pool;
-use crate::ledger::{BatchRef, Begin, Finished, Ledger, LedgerKeys, StoredIntent, Ticket};
+use crate::ledger::{
+    Attempt, BatchRef, Begin, Finished, Intended, Ledger, LedgerKeys, StoredIntent, Ticket,
+};
 use crate::metrics::Metrics;
 use crate::statement::{Units, Verifiers};
 use crate::wire::request;
@@ -86,11 +89,12 @@ pub async fn issue(
     body: Bytes,
 ) -> Result<Answer, IssueError> {
     let batch = Batch::open(&app, client, body).await?;
-    let now = app.clock.now()?;
     let digest = batch.digest().await?;
-    match app.ledger.begin(batch.reference(), digest, now).await? {
-        Begin::Fresh(ticket) => fresh(&app, &batch, ticket, now).await,
-        Begin::Resume(ticket, intent) => resume(&app, &batch, ticket, intent, now).await,
+    // Whether an answer is still kept may be asked of a clock that is not fit to sign by.
+    let about_now = clock::seconds_since_1970();
+    match app.ledger.begin(batch.reference(), digest, about_now).await? {
+        Begin::Fresh(ticket) => fresh(&app, &batch, ticket, judge::Rate::Spend).await,
+        Begin::Resume(ticket, intent) => resume(&app, &batch, ticket, intent).await,
         Begin::Replay { sealed } => replay(&app, &batch, sealed).await,
         Begin::Conflict => Err(IssueError::Conflict),
         Begin::InProgress => Err(IssueError::InProgress),
@@ -109,7 +113,6 @@ pub async fn preview(
 ) -> Result<Answer, IssueError> {
     let batch = Batch::open(&app, client, body).await?;
     let now = app.clock.now()?;
-    policy::expiry(now, batch.rules(&app)?.validity_months(), batch.signer.not_after())?;
     let mut judged = batch.judge(&app, now, judge::Rate::Spend).await?;
     let pseudonyms = plan::pseudonyms(&judged, &batch.keys);
     let conflicts = app.ledger.conflicts(pseudonyms.values(), Some(batch.reference())).await?;
@@ -118,27 +121,28 @@ pub async fn preview(
     Ok(Answer { body, replayed: false })
 }
 
+/// Judges, intends and carries out; a batch that was refused by another's doses is judged without them.
 async fn fresh(
     app: &Arc<Issuing>,
     batch: &Batch,
-    ticket: Ticket,
-    now: i64,
+    mut ticket: Ticket,
+    rate: judge::Rate,
 ) -> Result<Answer, IssueError> {
-    let months = batch.rules(app)?.validity_months();
-    let expires_at = policy::expiry(now, months, batch.signer.not_after())?;
-    let mut judged = batch.judge(app, now, judge::Rate::Spend).await?;
-    let mut ticket = ticket;
+    let now = app.clock.now()?;
+    let mut judged = batch.judge(app, now, rate).await?;
     for _ in 0..INTEND_TRIES_MAX {
         if batch.atomic && judged.any_rejected() {
             let body = answer::withheld(batch, &judged, now)?;
+            count(app, batch, &judged, None);
             return Ok(Answer { body, replayed: false });
         }
-        let plan = Plan::draw(&judged, batch, now, expires_at)?;
-        match app.ledger.intend(ticket, plan.intent(batch, &judged)).await? {
-            crate::ledger::Intended::Open(attempt) => {
-                return carry_out(app, batch, judged, plan, attempt).await;
-            }
-            crate::ledger::Intended::Conflicts(again, conflicts) => {
+        let plan = Plan::draw(&judged, batch, now)?;
+        let timer = app.metrics.commit_duration.start_timer();
+        let intended = app.ledger.intend(ticket, plan.intent(batch, &judged)).await?;
+        timer.observe_duration();
+        match intended {
+            Intended::Open(attempt) => return carry_out(app, batch, judged, plan, attempt).await,
+            Intended::Conflicts(again, conflicts) => {
                 plan::reject_conflicts(&mut judged, &plan.conflicting(conflicts));
                 ticket = again;
             }
@@ -157,22 +161,45 @@ async fn resume(
     batch: &Batch,
     ticket: Ticket,
     intent: StoredIntent,
-    now: i64,
 ) -> Result<Answer, IssueError> {
-    let months = batch.rules(app)?.validity_months();
-    let usable = policy::expiry(now, months, batch.signer.not_after()).is_ok()
+    match recall(app, batch, intent).await {
+        Ok(Some((judged, plan))) => {
+            let attempt = app.ledger.resume(ticket).await?;
+            carry_out(app, batch, judged, plan, attempt).await
+        }
+        Ok(None) => {
+            log::warn!(batch:% = uuid(batch.id); "open intent released, the batch is judged anew");
+            let ticket = app.ledger.discard(ticket).await?;
+            fresh(app, batch, ticket, judge::Rate::Paid).await
+        }
+        // A limit that was lowered meanwhile: the doses must not stay "in progress".
+        Err(error @ IssueError::Batch(_)) => {
+            drop(app.ledger.discard(ticket).await?);
+            Err(error)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// What was intended, if its key may still sign and the verdicts of its time still cover it.
+async fn recall(
+    app: &Arc<Issuing>,
+    batch: &Batch,
+    intent: StoredIntent,
+) -> Result<Option<(Judged, Plan)>, IssueError> {
+    let (now, months) = (app.clock.now()?, batch.rules(app)?.validity_months());
+    let is_usable = policy::expiry(now, months, batch.signer.validity()).is_ok()
         && intent.kid == *batch.signer.kid().as_bytes()
         && intent.issuer == batch.issuer;
-    if usable {
-        let mut judged = batch.judge(app, intent.issued_at, judge::Rate::Paid).await?;
-        if let Some(plan) = Plan::recall(&mut judged, batch, intent) {
-            let attempt = app.ledger.resume(ticket).await?;
-            return carry_out(app, batch, judged, plan, attempt).await;
-        }
+    if !is_usable {
+        return Ok(None);
     }
-    log::warn!(batch:% = uuid(batch.id); "open intent released, the batch is judged anew");
-    let ticket = app.ledger.discard(ticket).await?;
-    fresh(app, batch, ticket, now).await
+    let mut judged = match batch.judge(app, intent.issued_at, judge::Rate::Paid).await {
+        // The key of that time had not the validity that this one has.
+        Err(IssueError::Key(_)) => return Ok(None),
+        judged => judged?,
+    };
+    Ok(Plan::recall(&mut judged, batch, intent).map(|plan| (judged, plan)))
 }
 
 /// Signs what is intended, stores the answer and releases it; or frees the intent.
@@ -181,22 +208,39 @@ async fn carry_out(
     batch: &Batch,
     judged: Judged,
     plan: Plan,
-    attempt: crate::ledger::Attempt,
+    attempt: Attempt,
 ) -> Result<Answer, IssueError> {
-    let signed = match sign::certify(app, batch, &judged, &plan).await {
-        Ok(signed) => signed,
+    let (answer, finished) = match certified(app, batch, &judged, &plan).await {
+        Ok(certified) => certified,
         Err(error) => {
-            app.ledger.release(attempt).await?;
+            // What failed first is what the client is told; a ledger that cannot be written now keeps
+            // the intent open, and the repeat carries it out.
+            if let Err(also) = app.ledger.release(attempt).await {
+                log::error!(batch:% = uuid(batch.id); "intent could not be freed: {also}");
+            }
             return Err(error);
         }
     };
-    let cose_sha256 = signed.iter().map(crate::hcert::Hcert::cose_sha256).collect();
-    count(app, batch, &judged, signed.len());
-    let answer = answer::issued(batch, &judged, &plan, signed)?;
-    let sealed_answer = batch.seal(&answer).await?;
-    let finished = Finished { sealed_answer, cose_sha256, now: app.clock.now()? };
+    let timer = app.metrics.commit_duration.start_timer();
     app.ledger.finish(attempt, finished).await?;
+    timer.observe_duration();
+    count(app, batch, &judged, Some(plan.certificates.len()));
     Ok(Answer { body: answer, replayed: false })
+}
+
+/// The answer, and what the ledger keeps of it.
+async fn certified(
+    app: &Arc<Issuing>,
+    batch: &Batch,
+    judged: &Judged,
+    plan: &Plan,
+) -> Result<(Vec<u8>, Finished), IssueError> {
+    let signed = sign::certify(app, batch, judged, plan).await?;
+    let cose_sha256 = signed.iter().map(Hcert::cose_sha256).collect();
+    let answer = answer::issued(batch, judged, plan, signed)?;
+    let sealed_answer = batch.seal(&answer).await?;
+    let now = clock::seconds_since_1970();
+    Ok((answer, Finished { sealed_answer, cose_sha256, now }))
 }
 
 async fn replay(app: &Issuing, batch: &Batch, sealed: Vec<u8>) -> Result<Answer, IssueError> {
@@ -240,7 +284,13 @@ impl Batch {
     ) -> Result<Judged, IssueError> {
         let (app, client) = (Arc::clone(app), Arc::clone(&self.client));
         let (body, issuer) = (self.body.clone(), self.issuer.clone());
-        cpu::run(move || judge::judge(&app, &client, &body, (&issuer, now, rate))).await?
+        let signer = Arc::clone(&self.signer);
+        cpu::run(move || {
+            let bench =
+                judge::Bench { app: &app, client: &client, issuer: &issuer, signer: &signer, now };
+            bench.judge(&body, rate)
+        })
+        .await?
     }
 
     async fn seal(&self, answer: &[u8]) -> Result<Vec<u8>, IssueError> {
@@ -260,13 +310,19 @@ impl Issuing {
     }
 }
 
-/// Counts what a batch came to; called once, before its answer is stored.
-fn count(app: &Issuing, batch: &Batch, judged: &Judged, certificates: usize) {
+/// Counts what a batch came to, once; `certificates` where they were released.
+fn count(app: &Issuing, batch: &Batch, judged: &Judged, certificates: Option<usize>) {
     let metrics = &app.metrics;
     let labels = [batch.issuer.as_str(), batch.signer.alg().name()];
-    metrics.signed.with_label_values(&labels).inc_by(u64::try_from(certificates).unwrap_or(0));
+    let released = certificates.and_then(|number| u64::try_from(number).ok()).unwrap_or(0);
+    metrics.signed.with_label_values(&labels).inc_by(released);
+    metrics.batch_records.observe(f64::from(u32::try_from(judged.records.len()).unwrap_or(0)));
     for verdict in &judged.records {
-        let outcome = if verdict.is_ok() { "issued" } else { "rejected" };
+        let outcome = match verdict {
+            Ok(_) if certificates.is_some() => "issued",
+            Ok(_) => "withheld",
+            Err(_) => "rejected",
+        };
         metrics.records.with_label_values(&[&batch.issuer, outcome]).inc();
     }
     for code in judged.codes() {

@@ -21,6 +21,12 @@ pub fn start(identifier: &str) {
     log::set_max_level(level);
 }
 
+/// An error and its causes in one line, each level once.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |error| error.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
 fn journal(identifier: &str) -> Option<()> {
     let journal = JournalLog::new().ok()?.with_syslog_identifier(identifier.to_owned());
     journal.install().ok()

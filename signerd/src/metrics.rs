@@ -1,12 +1,15 @@
 //! What Prometheus sees. Labels come from configuration and code alone, never from a request.
 //!
-//! Every series exists from the start at zero, so that a rate over the first event is right. Durations
+//! Series whose labels the configuration knows exist from the start at zero, so that a rate over the
+//! first event is right; those by route, status and code appear with their first event. Durations
 //! are in seconds, times in seconds since 1970, names as in the Prometheus conventions.
 
 use prometheus::{
     Encoder as _, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
     IntGaugeVec, Opts, Registry, TextEncoder,
 };
+
+pub use prometheus::{Error as MetricsError, IntGauge as Gauge};
 
 /// All metrics of the front process.
 #[derive(Debug)]
@@ -68,6 +71,7 @@ impl Metrics {
     ///
     /// # Errors
     /// Two metrics of one name, which is a bug.
+    #[expect(clippy::too_many_lines, reason = "a list, one entry for each metric")]
     pub fn new() -> prometheus::Result<Self> {
         let r = Registry::new();
         let metrics = Self {
@@ -180,11 +184,33 @@ impl Metrics {
         text
     }
 
+    /// Makes the series of each client exist before its first event.
+    pub fn name_clients<'a>(&self, clients: impl Iterator<Item = &'a str>) {
+        for client in clients {
+            self.rate_limited.with_label_values(&[client]);
+        }
+        for result in ["ok", "refused", "timeout"] {
+            self.handshakes.with_label_values(&[result]);
+        }
+    }
+
+    /// Makes the series of each route and of each problem (status and code) exist.
+    pub fn name_routes(&self, routes: &[&str], problems: &[(u16, &str)]) {
+        for route in routes {
+            self.request_duration.with_label_values(&[route]);
+            self.requests.with_label_values(&[route, "200"]);
+            for (status, code) in problems {
+                self.requests.with_label_values(&[route, status.to_string().as_str()]);
+                self.problems.with_label_values(&[code]);
+            }
+        }
+    }
+
     /// Makes the series of each issuer exist before its first event.
     pub fn name_issuers<'a>(&self, issuers: impl Iterator<Item = (&'a str, &'a str)>) {
         for (issuer, alg) in issuers {
             self.signed.with_label_values(&[issuer, alg]);
-            for outcome in ["issued", "rejected"] {
+            for outcome in ["issued", "withheld", "rejected"] {
                 self.records.with_label_values(&[issuer, outcome]);
             }
         }

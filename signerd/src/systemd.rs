@@ -1,12 +1,17 @@
-//! What the daemon tells systemd: ready, what it is doing, that it is alive, that it stops.
+//! What the daemon tells systemd (ready, what it is doing, that it is alive, that it stops) and what it
+//! takes from it: its listening sockets.
 //!
-//! Without systemd (`NOTIFY_SOCKET` unset) every call does nothing. The watchdog is fed by the runtime
+//! Without systemd (`NOTIFY_SOCKET` unset) every call does nothing, and there are no sockets to take. The watchdog is fed by the runtime
 //! that serves the network, so a daemon whose tasks no longer run is restarted; it is not tied to the
 //! HSM, whose absence is a matter of readiness.
+
+mod sockets;
 
 use std::time::Duration;
 
 use sd_notify::NotifyState;
+
+pub use sockets::{SocketError, Sockets};
 
 /// The listeners accept connections.
 pub fn ready(status: &str) {

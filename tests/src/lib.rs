@@ -4,11 +4,27 @@
 //! and runs the real binaries against it. Nothing is shared between tests but that first set-up, so
 //! they run side by side. Traffic stays on loopback.
 
+#![allow(
+    clippy::as_conversions,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "test code: a fault of the test ends the test, and what is skipped is said aloud"
+)]
+
+pub mod batch;
 pub mod client;
 pub mod daemon;
+pub mod ledger;
+pub mod pki;
+pub mod pool;
+pub mod process;
 pub mod record;
+pub mod session;
 pub mod setup;
 
+pub use batch::Batch;
 pub use client::{Answer, Client};
 pub use daemon::Daemon;
 pub use record::{Evidence, Person};

@@ -89,8 +89,7 @@ impl Default for Setup {
 pub fn program(name: &str) -> PathBuf {
     let own = std::env::current_exe().expect("own path");
     // Tests lie in a folder below the binaries.
-    let folders = own.ancestors().skip(1);
-    let profile = folders.skip_while(|folder| folder.ends_with("deps")).next();
+    let profile = own.ancestors().skip(1).find(|folder| !folder.ends_with("deps"));
     let profile = profile.expect("target folder");
     let program = profile.join(name);
     assert!(program.exists(), "{} is not built; run: cargo build --workspace", program.display());

@@ -1,3 +1,5 @@
+//! The transliteration against the tables and samples of ICAO Doc 9303-3.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! What `policy.toml` may say, and which fault each mistake is.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! The code tables against their published sources.
+
 use jiff::civil::date;
 use serde_json::Value;
 

@@ -1,3 +1,5 @@
+//! Every reason at its edge, and properties over generated records.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -25,25 +25,28 @@ pub(super) const PROBLEM_CBOR: &str = "application/concise-problem-details+cbor"
 /// Problems in JSON (RFC 9457).
 pub(super) const PROBLEM_JSON: &str = "application/problem+json";
 
-/// Reads `Accept`: without one, CBOR; of several, the first that we have.
+/// Reads `Accept` (RFC 9110 §12.5.1): without one, CBOR; of several, the heaviest that we have, and of
+/// equal ones the first.
 pub(super) fn wanted(headers: &HeaderMap) -> Wanted {
     let values: Vec<&str> =
         headers.get_all(ACCEPT).iter().filter_map(|v| v.to_str().ok()).collect();
     if values.is_empty() {
         return Wanted { answer: Some(Form::Cbor), problem: Form::Cbor };
     }
-    let ranges: Vec<String> = values
+    let mut ranges: Vec<(String, f32)> = values
         .iter()
         .flat_map(|value| value.split(','))
-        .filter(|range| !is_refused(range))
-        .map(|range| essence(range))
+        .map(|range| (essence(range), weight(range)))
+        .filter(|(_, weight)| *weight > 0.0)
         .collect();
-    let answer = ranges.iter().find_map(|range| match range.as_str() {
+    // The sort is stable, so that equal weights keep the client's order.
+    ranges.sort_by(|(_, one), (_, other)| other.total_cmp(one));
+    let answer = ranges.iter().find_map(|(range, _)| match range.as_str() {
         CBOR | "application/*" | "*/*" => Some(Form::Cbor),
         JSON => Some(Form::Json),
         _ => None,
     });
-    let json = ranges.iter().any(|range| range == PROBLEM_JSON) || answer == Some(Form::Json);
+    let json = ranges.iter().any(|(range, _)| range == PROBLEM_JSON) || answer == Some(Form::Json);
     Wanted { answer, problem: if json { Form::Json } else { Form::Cbor } }
 }
 
@@ -57,12 +60,13 @@ fn essence(range: &str) -> String {
     range.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
 
-/// Whether a range has weight zero (RFC 9110 §12.4.2).
-fn is_refused(range: &str) -> bool {
-    range.split(';').skip(1).any(|parameter| {
-        let weight = parameter.trim().strip_prefix("q=").unwrap_or("1");
-        weight.parse::<f32>().is_ok_and(|weight| weight <= 0.0)
-    })
+/// The weight of a range, 1 where it names none.
+fn weight(range: &str) -> f32 {
+    let named = range.split(';').skip(1).find_map(|parameter| {
+        let (name, value) = parameter.split_once('=')?;
+        name.trim().eq_ignore_ascii_case("q").then(|| value.trim().parse::<f32>().ok())?
+    });
+    named.unwrap_or(1.0)
 }
 
 #[cfg(test)]
@@ -83,7 +87,9 @@ mod tests {
         assert_eq!(wanted(&HeaderMap::new()), cbor);
         assert_eq!(accept("*/*"), cbor);
         assert_eq!(accept("Application/JSON; charset=utf-8, */*;q=0.1"), json);
-        assert_eq!(accept("application/json;q=0, application/cbor"), cbor);
+        assert_eq!(accept("application/json;Q=0, application/cbor"), cbor);
+        assert_eq!(accept("application/json;q=0.1, application/cbor"), cbor);
+        assert_eq!(accept("application/cbor;q=0.5, application/json"), json);
         let mixed = Wanted { answer: Some(Form::Cbor), problem: Form::Json };
         assert_eq!(accept("application/cbor, application/problem+json"), mixed);
         let none = Wanted { answer: None, problem: Form::Cbor };

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use http_body_util::Full;
 use hyper::body::Bytes;
-use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 
 use crate::issue::Issuing;
@@ -29,7 +29,8 @@ impl Readiness {
     pub async fn of(app: &Issuing) -> Self {
         let mut obstacles = Vec::new();
         let health = app.pool.health();
-        if health.pin_latched {
+        app.metrics.pin_latched.set(i64::from(health.pin_latched));
+        if health.live == 0 && health.pin_latched {
             obstacles
                 .push("hsm: wrong PIN latched; mend it, then: signerd hsm clear-pin-latch".into());
         } else if health.live == 0 {
@@ -51,7 +52,7 @@ impl Readiness {
 fn unusable_keys(app: &Issuing, now: i64) -> impl Iterator<Item = String> {
     app.signers.iter().filter_map(move |(issuer, signer)| {
         let months = app.policy.issuer(issuer)?.validity_months();
-        let error = policy::expiry(now, months, signer.not_after()).err()?;
+        let error = policy::expiry(now, months, signer.validity()).err()?;
         Some(format!("key {issuer}: {error}"))
     })
 }
@@ -65,7 +66,9 @@ impl Observation {
     /// Answers one request.
     pub async fn answer<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
         if request.method() != Method::GET {
-            return text(StatusCode::METHOD_NOT_ALLOWED, "use GET\n");
+            let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "use GET\n");
+            response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET"));
+            return response;
         }
         match request.uri().path() {
             "/metrics" => {

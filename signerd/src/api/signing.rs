@@ -3,21 +3,25 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::metrics::Gauge;
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::{Body, Bytes};
 use hyper::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RETRY_AFTER,
+    ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HeaderValue,
+    RETRY_AFTER,
 };
+use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::media::{self, Form, Wanted};
 use super::problem;
-use crate::access::Client;
+use crate::access::{Client, RateError};
 use crate::hcert::{self, SignerCertificate};
 use crate::issue::{self, Answer, IssueError, Issuing};
+use crate::logging;
 use crate::wire::cbor::{Bytes as Encoded, write};
 use crate::wire::problem::Problem;
 use crate::wire::response::TrustListEntry;
@@ -26,8 +30,11 @@ use crate::wire::response::TrustListEntry;
 pub struct Signing {
     app: Arc<Issuing>,
     limits: Limits,
-    batches: Semaphore,
+    batches: Arc<Semaphore>,
 }
+
+/// How much of a refused body is taken off the wire? It costs time only; nothing of it is kept.
+const DISCARD_BYTES_MAX: usize = 256 * 1024 * 1024;
 
 /// What a request may cost.
 #[derive(Clone, Copy, Debug)]
@@ -68,6 +75,13 @@ impl Route {
     }
 }
 
+/// What is done with a batch.
+#[derive(Clone, Copy, Debug)]
+enum Work {
+    Sign,
+    Preview,
+}
+
 /// An answer before it has headers.
 struct Reply {
     body: Vec<u8>,
@@ -77,7 +91,16 @@ struct Reply {
 impl Signing {
     /// The routes over everything that issuing needs.
     pub fn new(app: Arc<Issuing>, limits: Limits) -> Self {
-        Self { app, limits, batches: Semaphore::new(limits.batches_max) }
+        app.metrics.name_routes(LABELS, problem::CODES);
+        Self { app, limits, batches: Arc::new(Semaphore::new(limits.batches_max)) }
+    }
+
+    /// Ends when no batch is in work, and lets none begin any more.
+    pub async fn idle(&self) {
+        let all = u32::try_from(self.limits.batches_max).unwrap_or(u32::MAX);
+        if let Ok(places) = self.batches.acquire_many(all).await {
+            places.forget();
+        }
     }
 
     /// Answers one request of the client with this certificate.
@@ -88,7 +111,7 @@ impl Signing {
         phase: Phase,
     ) -> Response<Full<Bytes>>
     where
-        B: Body<Data = Bytes> + Send,
+        B: Body<Data = Bytes> + Send + Unpin,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let metrics = &self.app.metrics;
@@ -97,9 +120,14 @@ impl Signing {
         let path = request.uri().path().to_owned();
         let method = request.method().clone();
         let timer = metrics.request_duration.with_label_values(&[label(&path)]).start_timer();
-        metrics.inflight.inc();
-        let result = self.reply(certificate, request, phase, wanted).await;
-        metrics.inflight.dec();
+        let in_flight = InFlight::new(&metrics.inflight);
+        let (head, mut body) = request.into_parts();
+        let result = self.reply(certificate, &head, &mut body, (phase, wanted, &request_id)).await;
+        // Who asks before it sends (RFC 9110 §10.1.1) has sent nothing yet and waits for this answer.
+        if result.is_err() && !head.headers.contains_key(EXPECT) {
+            self.discard(&mut body).await;
+        }
+        drop(in_flight);
         timer.observe_duration();
         let mut response = match result {
             Ok(reply) => success(reply, wanted),
@@ -120,30 +148,32 @@ impl Signing {
     async fn reply<B>(
         &self,
         certificate: &[u8],
-        request: Request<B>,
-        phase: Phase,
-        wanted: Wanted,
+        head: &Parts,
+        body: &mut B,
+        (phase, wanted, request_id): (Phase, Wanted, &str),
     ) -> Result<Reply, Problem>
     where
-        B: Body<Data = Bytes> + Send,
+        B: Body<Data = Bytes> + Send + Unpin,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let client = self.app.access.client(certificate).ok_or_else(problem::client_unknown)?;
-        let (route, method) = Route::find(request.uri().path()).ok_or_else(problem::not_found)?;
-        if request.method() != method {
+        let (route, method) = Route::find(head.uri.path()).ok_or_else(problem::not_found)?;
+        if head.method != method {
             return Err(problem::method_not_allowed());
         }
         if wanted.answer.is_none() {
             return Err(problem::not_acceptable());
         }
-        if let Route::TrustList = route {
-            return self.trust_list();
-        }
-        if !media::is_cbor(request.headers()) || request.headers().contains_key(CONTENT_ENCODING) {
+        let work = match route {
+            Route::TrustList => return self.trust_list(),
+            Route::Sign => Work::Sign,
+            Route::Preview => Work::Preview,
+        };
+        if !media::is_cbor(&head.headers) || head.headers.contains_key(CONTENT_ENCODING) {
             return Err(problem::unsupported());
         }
         let announced =
-            request.headers().get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse().ok());
+            head.headers.get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse().ok());
         if announced.is_some_and(|length: u64| {
             usize::try_from(length).map_or(true, |l| l > self.limits.body_bytes_max)
         }) {
@@ -152,42 +182,47 @@ impl Signing {
         if phase == Phase::Draining {
             return Err(problem::draining());
         }
-        let _permit = self.batches.try_acquire().map_err(|_| problem::overloaded())?;
-        let body = self.body(request.into_body()).await?;
-        self.batch(route, client, body).await
+        let place = Arc::clone(&self.batches).try_acquire_owned();
+        let place = place.map_err(|_| problem::overloaded())?;
+        let body = self.body(body).await?;
+        self.batch(work, client, body, (place, request_id)).await
     }
 
-    /// Runs the spine in a task of its own: a client that goes away does not cut a batch in half.
+    /// Runs the spine in a task of its own: a client that goes away does not cut a batch in half, and
+    /// its place stays taken until the work is done.
     async fn batch(
         &self,
-        route: Route,
+        work: Work,
         client: Arc<Client>,
         body: Bytes,
+        (place, request_id): (OwnedSemaphorePermit, &str),
     ) -> Result<Reply, Problem> {
         let (app, id) = (Arc::clone(&self.app), client.id.clone());
-        let task = match route {
-            Route::Preview => tokio::spawn(issue::preview(app, client, body)),
-            Route::Sign | Route::TrustList => tokio::spawn(issue::issue(app, client, body)),
-        };
+        let task = tokio::spawn(async move {
+            let result = match work {
+                Work::Preview => issue::preview(app, client, body).await,
+                Work::Sign => issue::issue(app, client, body).await,
+            };
+            drop(place);
+            result
+        });
         let result = task.await.unwrap_or(Err(IssueError::Lost(crate::cpu::Lost)));
-        match result {
-            Ok(Answer { body, replayed }) => Ok(Reply { body, replayed }),
-            Err(error) => {
-                let problem = problem::of(&error);
-                if problem.status >= 500 {
-                    log::warn!(client = id, code = problem.code; "batch not answered: {error}");
-                }
-                if let IssueError::Rate(_) = error {
-                    self.app.metrics.rate_limited.with_label_values(&[&id]).inc();
-                }
-                Err(problem)
+        result.map(|Answer { body, replayed }| Reply { body, replayed }).map_err(|error| {
+            let problem = problem::of(&error);
+            if problem.status >= 500 {
+                let cause = logging::chain(&error);
+                log::warn!(request_id, client = id, code = problem.code; "batch not answered: {cause}");
             }
-        }
+            if let IssueError::Rate(RateError::TooFast { .. }) = error {
+                self.app.metrics.rate_limited.with_label_values(&[&id]).inc();
+            }
+            problem
+        })
     }
 
-    async fn body<B>(&self, body: B) -> Result<Bytes, Problem>
+    async fn body<B>(&self, body: &mut B) -> Result<Bytes, Problem>
     where
-        B: Body<Data = Bytes> + Send,
+        B: Body<Data = Bytes> + Send + Unpin,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let limit = self.limits.body_bytes_max;
@@ -197,6 +232,22 @@ impl Signing {
             Err(error) if error.is::<LengthLimitError>() => Err(problem::too_large(limit)),
             Err(_) => Err(problem::incomplete_body()),
         }
+    }
+
+    /// Takes the rest of a refused body off the wire: many clients read no answer before they have sent
+    /// everything, and would only see the connection break.
+    async fn discard<B: Body<Data = Bytes> + Send + Unpin>(&self, body: &mut B) {
+        let all = async {
+            let mut left = DISCARD_BYTES_MAX;
+            while let Some(Ok(frame)) = body.frame().await {
+                left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
+                if left == 0 {
+                    break;
+                }
+            }
+        };
+        // Whoever is slower, or sends more, sees the connection break.
+        let _ = timeout(self.limits.body_wait, all).await;
     }
 
     fn trust_list(&self) -> Result<Reply, Problem> {
@@ -222,6 +273,25 @@ impl Signing {
     }
 }
 
+/// Counts a request for as long as somebody waits for it.
+struct InFlight<'a>(&'a Gauge);
+
+impl<'a> InFlight<'a> {
+    fn new(gauge: &'a Gauge) -> Self {
+        gauge.inc();
+        Self(gauge)
+    }
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+/// Every label that a path can have.
+const LABELS: &[&str] = &["/v1/batches", "/v1/batches/preview", "/v1/trust-list", "other"];
+
 /// The route as a label: paths that do not exist share one, so that clients cannot make new ones.
 fn label(path: &str) -> &'static str {
     match Route::find(path) {
@@ -232,11 +302,13 @@ fn label(path: &str) -> &'static str {
     }
 }
 
-/// The client's `X-Request-Id`, if it is short and plain; else one of ours.
+/// The client's `X-Request-Id`, if it is short, plain and not a mere number, which could be somebody's;
+/// else one of ours.
 fn request_id<B>(request: &Request<B>) -> String {
     let plain = |id: &&str| {
         (1..=64).contains(&id.len())
             && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+            && id.bytes().any(|b| b.is_ascii_alphabetic())
     };
     let sent = request.headers().get("x-request-id").and_then(|id| id.to_str().ok()).filter(plain);
     sent.map_or_else(|| Uuid::now_v7().to_string(), ToOwned::to_owned)

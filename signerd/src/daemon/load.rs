@@ -11,14 +11,14 @@ use std::sync::Arc;
 
 use hsm_config::{Algorithm, HsmConfig};
 use policy::Policy;
-use rustls::ServerConfig;
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};
 
 use crate::access::{Access, Client, Identity};
 use crate::clock;
 use crate::config::{Config, Fault};
 use crate::hcert::{Alg, SignerCertificate};
-use crate::server::{self, TlsFiles};
+use crate::issue::CHUNKS_AT_THE_HSM;
+use crate::server::{self, ServerConfig, TlsError, TlsFiles};
 use crate::statement::{RegisteredCertificate, TrustAnchors, Units, Verifiers};
 
 /// All that a start needs.
@@ -64,6 +64,7 @@ pub(super) fn load(file: &Path) -> Result<Loaded, Vec<Fault>> {
         return Err(faults);
     };
     faults.extend(ledger_folder(&config.ledger));
+    faults.extend(queue(&config, &hsm));
     let access = collect(access(&config, &policy), &mut faults);
     let signers = collect(signers(&config, &hsm, &policy), &mut faults);
     let verifiers = collect(verifiers(&config, &policy), &mut faults);
@@ -86,14 +87,21 @@ pub(super) fn load(file: &Path) -> Result<Loaded, Vec<Fault>> {
     }
 }
 
+/// Reads `hsm.toml` by way of `signerd.toml`, for commands that a person gives.
+///
+/// Only the service has its credentials, so that whatever stands for them here is not opened.
+pub(super) fn hsm_alone(file: &Path) -> Result<HsmConfig, Vec<Fault>> {
+    hsm(&Config::parse(&text(file)?, file, Some(Path::new("/run/credentials/signerd.service")))?)
+}
+
 /// Reads `signerd.toml`.
-pub(super) fn front(file: &Path) -> Result<Config, Vec<Fault>> {
+fn front(file: &Path) -> Result<Config, Vec<Fault>> {
     let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
     Config::parse(&text(file)?, file, credentials.as_deref())
 }
 
 /// Reads `hsm.toml`.
-pub(super) fn hsm(config: &Config) -> Result<HsmConfig, Vec<Fault>> {
+fn hsm(config: &Config) -> Result<HsmConfig, Vec<Fault>> {
     let folder = config.hsm.parent().unwrap_or(Path::new("."));
     HsmConfig::parse(&text(&config.hsm)?, folder).map_err(|faults| {
         let in_file = |fault: hsm_config::Fault| Fault {
@@ -128,7 +136,7 @@ fn tls(config: &Config) -> Result<(Arc<ServerConfig>, i64), Vec<Fault>> {
         client_crl: config.signing.client_crl.clone(),
     };
     let remedy = "put a PEM file of its kind there";
-    let fault = |error| vec![fault(&config.signing.certificate, "signing", error, remedy)];
+    let fault = |error: TlsError| vec![fault(error.file(), "signing", &error, remedy)];
     Ok((server::signing_config(&files).map_err(fault)?, server::not_after(&files).map_err(fault)?))
 }
 
@@ -136,6 +144,15 @@ fn tls(config: &Config) -> Result<(Arc<ServerConfig>, i64), Vec<Fault>> {
 fn ledger_folder(ledger: &Path) -> Option<Fault> {
     let folder = ledger.parent().filter(|folder| !folder.is_dir())?;
     Some(fault(ledger, "", format!("{} is not a folder", folder.display()), "make the folder"))
+}
+
+/// A batch that was admitted must not fail halfway because the queue of the pool is full.
+fn queue(config: &Config, hsm: &HsmConfig) -> Option<Fault> {
+    let needed = config.limits.batches_max.saturating_mul(CHUNKS_AT_THE_HSM);
+    (hsm.queue_max() < needed).then(|| {
+        let problem = format!("limits.batches_max of signerd.toml needs {needed} places");
+        fault(&config.hsm, "pool.queue_max", problem, "raise this one, or lower that one")
+    })
 }
 
 /// Joins the table of clients with the issuers that the policy gives them.

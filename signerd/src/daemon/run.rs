@@ -1,13 +1,15 @@
 //! The running daemon: workers, ledger, listeners, housekeeping, and the drain at the end.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{OnceCell, watch};
+use tokio::time::timeout;
 
 use super::load::Loaded;
 use crate::api::{self, Observation, Readiness};
@@ -16,64 +18,69 @@ use crate::config::Limits;
 use crate::hsm::{FaultKind, HsmError, HsmEvents, Pool};
 use crate::issue::Issuing;
 use crate::ledger::{Ledger, LedgerError, Settings};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, MetricsError};
 use crate::server::{self, Bounds, SigningListener};
-use crate::systemd;
+use crate::systemd::{self, Sockets};
 
 /// What ends the daemon with a failure. To blame: the operator, unless it says otherwise.
+///
+/// Each prints its own level; the causes are its sources.
 #[derive(Debug, Error)]
 pub(super) enum RunError {
     /// A socket cannot be opened; is another daemon running?
-    #[error("cannot listen on {address}: {source}")]
+    #[error("cannot listen on {address}")]
     Listen {
         /// The address.
-        address: std::net::SocketAddr,
+        address: SocketAddr,
         /// The cause.
         source: io::Error,
     },
     /// The ledger cannot be opened.
-    #[error("ledger: {0}")]
+    #[error("ledger")]
     Ledger(#[from] LedgerError),
     /// Two metrics of one name: a bug.
-    #[error("metrics: {0}")]
-    Metrics(#[from] prometheus::Error),
+    #[error("metrics")]
+    Metrics(#[from] MetricsError),
     /// The workers cannot be managed.
-    #[error("workers: {0}")]
+    #[error("workers")]
     Pool(#[from] HsmError),
     /// Our own program cannot be found, so no worker can be started.
-    #[error("own program not found: {0}")]
-    Program(io::Error),
+    #[error("own program not found")]
+    Program(#[source] io::Error),
     /// The runtime cannot be started.
-    #[error("runtime: {0}")]
-    Runtime(io::Error),
+    #[error("runtime")]
+    Runtime(#[source] io::Error),
     /// Signals cannot be received.
-    #[error("signals: {0}")]
-    Signals(io::Error),
+    #[error("signals")]
+    Signals(#[source] io::Error),
 }
 
 /// How often are old answers dropped, abandoned intents freed and readiness looked at?
 const HOUSEKEEPING: Duration = Duration::from_secs(600);
 const READINESS: Duration = Duration::from_secs(5);
+/// How long may the ledger take to close? It only has to finish what it writes.
+const CLOSE_WAIT: Duration = Duration::from_secs(10);
 /// An intent that nobody repeated for a day belongs to a client that never will; its doses are freed.
 const ABANDONED_SECONDS: i64 = 86_400;
 
 /// Runs until SIGTERM or SIGINT, then drains.
-pub(super) async fn run(loaded: Loaded) -> Result<(), RunError> {
+pub(super) async fn run(loaded: Loaded, sockets: Sockets) -> Result<(), RunError> {
     let metrics = Arc::new(Metrics::new()?);
-    let (signing, observability) = (loaded.config.signing.listen, loaded.config.observability);
+    let signals = Signals::new().map_err(RunError::Signals)?;
     let limits = loaded.config.limits;
-    let signing_socket = listen(signing).await?;
-    let observability_socket = listen(observability).await?;
+    let (signing_socket, signing) = listen(sockets.signing, loaded.config.signing.listen).await?;
+    let (observability_socket, observability) =
+        listen(sockets.observability, loaded.config.observability).await?;
     let tls = Arc::clone(&loaded.tls);
     metrics.tls_not_after.set(loaded.tls_not_after);
     let app = Arc::new(assemble(loaded, Arc::clone(&metrics))?);
 
     let (stop, stopped) = watch::channel(false);
-    let routes = api::Signing::new(Arc::clone(&app), request_limits(limits));
+    let routes = Arc::new(api::Signing::new(Arc::clone(&app), request_limits(limits)));
     let listener = SigningListener {
         socket: signing_socket,
         tls,
-        routes: Arc::new(routes),
+        routes: Arc::clone(&routes),
         bounds: bounds(limits),
         metrics,
     };
@@ -85,16 +92,22 @@ pub(super) async fn run(loaded: Loaded) -> Result<(), RunError> {
     tokio::spawn(watch_readiness(Arc::clone(&app)));
 
     systemd::ready(&format!("listening on {signing}"));
-    log::info!(signing:%, observability:%, version = env!("CARGO_PKG_VERSION"); "serving");
-    let name = end_signal().await.map_err(RunError::Signals)?;
+    let version = env!("CARGO_PKG_VERSION");
+    log::info!(version; "serving on {signing}, observed on {observability}");
+    let name = signals.next().await;
     log::info!(signal = name; "draining");
     systemd::stopping();
     let _ = stop.send(true);
     // A listener that panicked has nothing left to drain.
     let _ = signing_task.await;
     let _ = observing.await;
+    // A batch whose client is gone is finished all the same.
+    let _ = timeout(Duration::from_secs(limits.drain_seconds), routes.idle()).await;
     app.pool.stop().await;
-    app.ledger.close().await;
+    // A disk that hangs must not keep the process from ending.
+    if timeout(CLOSE_WAIT, app.ledger.close()).await.is_err() {
+        log::error!("ledger was not closed in time");
+    }
     log::info!("ended");
     Ok(())
 }
@@ -107,6 +120,10 @@ fn assemble(loaded: Loaded, metrics: Arc<Metrics>) -> Result<Issuing, RunError> 
     metrics.name_issuers(
         signers.iter().map(|(issuer, signer)| (issuer.as_str(), signer.alg().name())),
     );
+    metrics.name_clients(config.clients.iter().map(|(client, _)| client.as_str()));
+    for kind in FaultKind::ALL {
+        metrics.worker_faults.with_label_values(&[kind.name()]);
+    }
     let ledger = Ledger::open(Settings { path: config.ledger, retention: config.retention })?;
     let program = std::env::current_exe().map_err(RunError::Program)?;
     let events = Arc::new(Counted(Arc::clone(&metrics)));
@@ -125,8 +142,19 @@ fn assemble(loaded: Loaded, metrics: Arc<Metrics>) -> Result<Issuing, RunError> 
     })
 }
 
-async fn listen(address: std::net::SocketAddr) -> Result<TcpListener, RunError> {
-    TcpListener::bind(address).await.map_err(|source| RunError::Listen { address, source })
+/// The passed socket, else one of our own; with the address that it really has.
+async fn listen(
+    passed: Option<std::net::TcpListener>,
+    address: SocketAddr,
+) -> Result<(TcpListener, SocketAddr), RunError> {
+    let socket = match passed {
+        // Whoever passes a socket need not know that we never block on it.
+        Some(socket) => socket.set_nonblocking(true).and_then(|()| TcpListener::from_std(socket)),
+        None => TcpListener::bind(address).await,
+    };
+    socket
+        .and_then(|socket| socket.local_addr().map(|bound| (socket, bound)))
+        .map_err(|source| RunError::Listen { address, source })
 }
 
 fn request_limits(limits: Limits) -> api::Limits {
@@ -142,17 +170,29 @@ fn bounds(limits: Limits) -> Bounds {
         connections_max: limits.connections_max,
         handshake: Duration::from_secs(limits.handshake_seconds),
         head: Duration::from_secs(limits.header_seconds),
+        write: Duration::from_secs(limits.write_seconds),
         drain: Duration::from_secs(limits.drain_seconds),
     }
 }
 
-async fn end_signal() -> io::Result<&'static str> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    Ok(tokio::select! {
-        _ = terminate.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
-    })
+/// The signals that end the daemon, caught from before it is ready.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        let terminate = signal(SignalKind::terminate())?;
+        Ok(Self { terminate, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn next(mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
 }
 
 async fn keep_house(app: Arc<Issuing>) {

@@ -289,6 +289,12 @@ impl SignerCertificate {
         &self.facts.spki
     }
 
+    /// Gives the first and the last second of its validity.
+    #[must_use]
+    pub fn validity(&self) -> policy::SignerValidity {
+        policy::SignerValidity { not_before: self.not_before(), not_after: self.not_after() }
+    }
+
     /// Gives the first second of validity, since 1970-01-01T00:00:00Z.
     #[must_use]
     pub fn not_before(&self) -> i64 {

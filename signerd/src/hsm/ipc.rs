@@ -107,6 +107,9 @@ pub enum FaultKind {
 }
 
 impl FaultKind {
+    /// Every kind.
+    pub const ALL: [Self; 4] = [Self::Config, Self::Key, Self::Pin, Self::Token];
+
     /// A stable lower-case name for logs and metrics.
     #[must_use]
     pub const fn name(self) -> &'static str {

@@ -109,8 +109,7 @@ fn report(slot: usize, shared: &Shared, fault: &Fault) {
     let known = shared.health.borrow().fault.as_deref() == Some(fault.detail.as_str());
     // The same fault at every restart is one fact, not many.
     let level = if known { log::Level::Debug } else { log::Level::Warn };
-    log::log!(level, worker = slot, kind = fault.kind.name(), fault = fault.detail.as_str();
-        "worker lost");
+    log::log!(level, worker = slot, kind = fault.kind.name(); "worker lost: {}", fault.detail);
     shared.events.worker_fault(fault.kind);
     shared.health.send_modify(|health| {
         health.fault = Some(fault.detail.clone());

@@ -13,9 +13,11 @@ use std::time::Instant;
 
 use hsm_config::HsmConfig;
 use tokio::sync::Notify;
+use tokio::sync::Semaphore;
 use tokio::sync::oneshot;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::sleep;
 use tokio::time::timeout;
 
 use super::Health;
@@ -41,6 +43,11 @@ pub(super) struct Shared {
     pub(super) program: PathBuf,
     pub(super) events: Arc<dyn HsmEvents>,
     dispatch: Mutex<Dispatch>,
+    /// Requests that may wait or be signed; who finds none is told at once.
+    places: Semaphore,
+    /// Requests that the workers see: enough to keep every lane busy, and few enough that one that
+    /// entered is done long before its deadline, however many wait outside.
+    window: Semaphore,
     /// Rung when the dispatch has new work.
     pub(super) work: Notify,
     /// Rung when a request left the dispatch.
@@ -89,6 +96,8 @@ impl Pool {
         let lanes = workers.saturating_mul(config.sessions());
         let shared = Arc::new(Shared {
             dispatch: Mutex::new(Dispatch::new(config.queue_max(), lanes)),
+            places: Semaphore::new(config.queue_max()),
+            window: Semaphore::new(lanes.saturating_mul(2).saturating_add(2)),
             work: Notify::new(),
             drained: Notify::new(),
             health: watch::Sender::new(Health { configured: workers, ..Health::default() }),
@@ -121,14 +130,35 @@ impl Pool {
         if digests.is_empty() {
             return Ok(Vec::new());
         }
+        let overloaded = |_| HsmError::Overloaded { queue_max: self.shared.config.queue_max() };
+        let _place = self.shared.places.try_acquire().map_err(overloaded)?;
+        let _lane = tokio::select! {
+            lane = self.shared.window.acquire() => lane.map_err(|_| HsmError::Closed)?,
+            error = self.outage() => return Err(error),
+        };
         let (id, answer) = self.shared.dispatch().submit(key, digests, Instant::now())?;
         // From here on the request leaves the dispatch in every case, also if the caller goes away.
-        let _place = Place { shared: &self.shared, id };
+        let _request = Place { shared: &self.shared, id };
         self.shared.work.notify_waiters();
         let deadline = self.shared.config.request_deadline();
         match timeout(deadline, self.answer_or_latch(answer)).await {
             Ok(answer) => answer,
             Err(_) => Err(self.late()),
+        }
+    }
+
+    /// Ends when no worker was live for a request's whole deadline, or the PIN was refused.
+    async fn outage(&self) -> HsmError {
+        let mut health = self.shared.health.subscribe();
+        loop {
+            // The sender lives as long as the pool, so waiting cannot fail.
+            let _ = health.wait_for(|health| health.live == 0).await;
+            let back = async { health.wait_for(|health| health.live > 0).await.is_ok() };
+            tokio::select! {
+                _ = back => {}
+                () = self.latched() => return HsmError::PinLatched,
+                () = sleep(self.shared.config.request_deadline()) => return self.late(),
+            }
         }
     }
 

@@ -18,24 +18,26 @@ pub(super) fn issued(
 ) -> Result<Vec<u8>, IssueError> {
     let mut certificates = plan.certificates.iter().zip(signed).peekable();
     let results = judged.records.iter().enumerate().map(|(index, verdict)| match verdict {
-        Ok(approved) => {
+        Ok(_) => {
             let mut of_record = Vec::new();
             while let Some((planned, hcert)) =
                 certificates.next_if(|(planned, _)| planned.place.record == index)
             {
-                let dose = approved.doses().get(planned.place.approved);
                 of_record.push(IssuedCertificate {
-                    dose: dose.map_or(0, |dose| dose.number),
+                    dose: planned.dose,
                     uvci: planned.uvci.to_string(),
                     hcert: hcert.into_text(),
                     expires_at: planned.expires_at,
                 });
             }
-            RecordResult::issued(of_record)
+            if of_record.is_empty() {
+                return Err(IssueError::Incomplete);
+            }
+            Ok(RecordResult::issued(of_record))
         }
-        Err(reasons) => RecordResult::rejected(reasons),
+        Err(reasons) => Ok(RecordResult::rejected(reasons)),
     });
-    encode(batch, results.collect(), plan.issued_at)
+    encode(batch, results.collect::<Result<_, _>>()?, plan.issued_at)
 }
 
 /// The answer to an atomic batch with a rejected record: nothing was signed.

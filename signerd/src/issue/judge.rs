@@ -8,6 +8,7 @@ use rayon::prelude::*;
 
 use super::{IssueError, Issuing};
 use crate::access::Client;
+use crate::hcert::SignerCertificate;
 use crate::wire::record::{self, DecodedRecord};
 use crate::wire::request::{self, RecordEntry};
 
@@ -15,6 +16,8 @@ use crate::wire::request::{self, RecordEntry};
 #[derive(Debug)]
 pub(super) struct Judged {
     pub(super) records: Vec<Result<Approved, Vec<Reason>>>,
+    /// When its certificates expire, if they are issued at the time of judging.
+    pub(super) expires_at: i64,
 }
 
 /// Whether the batch still has to pay for its doses.
@@ -38,36 +41,38 @@ impl Judged {
     }
 }
 
-/// Judges the batch in `body` for `issuer` at the time `now`.
-pub(super) fn judge(
-    app: &Issuing,
-    client: &Client,
-    body: &[u8],
-    (issuer, now, rate): (&str, i64, Rate),
-) -> Result<Judged, IssueError> {
-    let rules = app.policy.issuer(issuer).ok_or(IssueError::IssuerNotAllowed)?;
-    let request = request::decode(body)?;
-    let count = usize::try_from(request.record_count).unwrap_or(usize::MAX);
-    policy::check_batch(rules, &[], count)?;
-    let decoded: Vec<_> =
-        request.records.par_iter().map(|entry| record::decode(entry.record)).collect();
-    policy::check_batch(rules, &dose_keys(&request.records, &decoded), count)?;
-    if let Rate::Spend = rate {
-        app.access.spend(client, weight(&request.records, &decoded))?;
+/// What a batch is judged by.
+pub(super) struct Bench<'a> {
+    pub(super) app: &'a Issuing,
+    pub(super) client: &'a Client,
+    pub(super) issuer: &'a str,
+    pub(super) signer: &'a SignerCertificate,
+    pub(super) now: i64,
+}
+
+impl Bench<'_> {
+    /// Judges the batch in `body`: its limits, its rate, the signer certificate, then its records.
+    pub(super) fn judge(&self, body: &[u8], rate: Rate) -> Result<Judged, IssueError> {
+        let Bench { app, now, .. } = *self;
+        let rules = app.policy.issuer(self.issuer).ok_or(IssueError::IssuerNotAllowed)?;
+        let request = request::decode(body)?;
+        let count = usize::try_from(request.record_count).unwrap_or(usize::MAX);
+        // More records than the format allows were counted, not decoded: their number decides first.
+        policy::check_batch(rules, &[], count)?;
+        let decoded: Vec<_> =
+            request.records.par_iter().map(|entry| record::decode(entry.record)).collect();
+        policy::check_batch(rules, &dose_keys(&request.records, &decoded), count)?;
+        if let Rate::Spend = rate {
+            app.access.spend(self.client, weight(&request.records, &decoded))?;
+        }
+        let expires_at = policy::expiry(now, rules.validity_months(), self.signer.validity())?;
+        let entries = request.records.par_iter().zip(decoded);
+        let verdicts = entries.map(|(entry, decoded)| {
+            let decoded = decoded.map_err(|reason| vec![reason])?;
+            policy::judge(&evidence(app, entry, &decoded, now), rules, &app.policy, now)
+        });
+        Ok(Judged { records: verdicts.collect(), expires_at })
     }
-    let records = request
-        .records
-        .par_iter()
-        .zip(decoded)
-        .map(|(entry, decoded)| match decoded {
-            Ok(decoded) => {
-                let entry = evidence(app, entry, &decoded, now);
-                policy::judge(&entry, rules, &app.policy, now)
-            }
-            Err(reason) => Err(vec![reason]),
-        })
-        .collect();
-    Ok(Judged { records })
 }
 
 fn evidence<'a>(

@@ -27,7 +27,7 @@ pub(super) struct Planned {
     pub(super) place: Place,
     pub(super) uvci: Uvci,
     pub(super) expires_at: i64,
-    dose: u8,
+    pub(super) dose: u8,
     pseudonym: [u8; 32],
 }
 
@@ -83,12 +83,8 @@ pub(super) fn reject_conflicts(judged: &mut Judged, conflicting: &[Conflicting])
 
 impl Plan {
     /// Draws a random UVCI for every approved dose.
-    pub(super) fn draw(
-        judged: &Judged,
-        batch: &Batch,
-        issued_at: i64,
-        expires_at: i64,
-    ) -> Result<Self, IssueError> {
+    pub(super) fn draw(judged: &Judged, batch: &Batch, issued_at: i64) -> Result<Self, IssueError> {
+        let expires_at = judged.expires_at;
         let certificates = doses(judged, &batch.keys).map(|(place, dose, pseudonym)| {
             let mut random = [0; 16];
             aws_lc_rs::rand::fill(&mut random).map_err(|_| IssueError::Random)?;
@@ -98,8 +94,8 @@ impl Plan {
         Ok(Self { issued_at, certificates: certificates.collect::<Result<_, IssueError>>()? })
     }
 
-    /// Recalls the plan of an open intent, if the verdicts still cover it; a record that is approved
-    /// now but was not intended then lost its doses to another batch, and stays rejected.
+    /// Recalls the plan of an open intent, if the verdicts still cover it. A record that is approved now
+    /// but was not intended then lost its doses to another batch, as the intent says, and stays rejected.
     pub(super) fn recall(judged: &mut Judged, batch: &Batch, intent: StoredIntent) -> Option<Self> {
         let places: HashMap<(usize, u8), (Place, [u8; 32])> = doses(judged, &batch.keys)
             .map(|(place, dose, pseudonym)| ((place.record, dose.number), (place, pseudonym)))
@@ -114,14 +110,15 @@ impl Plan {
         });
         let certificates = recalled.collect::<Option<Vec<_>>>()?;
         let intended: HashSet<Place> = certificates.iter().map(|planned| planned.place).collect();
-        let lost: Vec<Conflicting> = places
+        let lost: HashMap<usize, DoseConflict> =
+            intent.rejections.iter().filter_map(lost_to_another).collect();
+        let conflicting = places
             .into_values()
-            .filter(|(place, _)| !intended.contains(place))
-            .map(|(place, _)| (place, DoseConflict::InProgress))
-            .collect();
-        let half = lost.iter().any(|(place, _)| intended.iter().any(|i| i.record == place.record));
-        reject_conflicts(judged, &lost);
-        (!half).then_some(Self { issued_at, certificates })
+            .map(|(place, _)| place)
+            .filter(|place| !intended.contains(place))
+            .map(|place| Some((place, *lost.get(&place.record)?)));
+        reject_conflicts(judged, &conflicting.collect::<Option<Vec<_>>>()?);
+        Some(Self { issued_at, certificates })
     }
 
     /// What the ledger makes durable before the HSM is touched.
@@ -153,6 +150,19 @@ impl Plan {
         let place = |index: usize| self.certificates.get(index).map(|planned| planned.place);
         refusals.into_iter().filter_map(|(i, conflict)| Some((place(i)?, conflict))).collect()
     }
+}
+
+/// The record of a stored rejection whose doses another batch had, and which of the two it was.
+fn lost_to_another(rejection: &Rejection) -> Option<(usize, DoseConflict)> {
+    let has = |code: ReasonCode| rejection.codes.iter().any(|stored| stored == code.as_str());
+    let conflict = if has(ReasonCode::DoseAlreadyCertified) {
+        DoseConflict::AlreadyCertified
+    } else if has(ReasonCode::DoseInProgress) {
+        DoseConflict::InProgress
+    } else {
+        return None;
+    };
+    Some((usize::try_from(rejection.record).ok()?, conflict))
 }
 
 /// Every approved dose of the batch with its place and its keyed pseudonym.

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::claims::claims;
@@ -18,6 +19,10 @@ use crate::hcert::{self, Claims, Hcert, Unsigned};
 /// verified, few enough that the last chunk of a batch is short.
 const CHUNK: usize = 64;
 
+/// How many chunks of one batch are with the HSM at once? Two keep it busy while a third is encoded; the
+/// fourth covers the hand-over. More would only make other batches wait.
+pub const CHUNKS_AT_THE_HSM: usize = 4;
+
 /// Signs everything in the plan.
 pub(super) async fn certify(
     app: &Arc<Issuing>,
@@ -27,6 +32,7 @@ pub(super) async fn certify(
 ) -> Result<Vec<Hcert>, IssueError> {
     let rules = batch.rules(app)?;
     let key = rules.key().to_owned();
+    let window = Arc::new(Semaphore::new(CHUNKS_AT_THE_HSM));
     let mut chunks = JoinSet::new();
     for (index, planned) in plan.certificates.chunks(CHUNK).enumerate() {
         let claims: Vec<Claims> = planned
@@ -37,8 +43,12 @@ pub(super) async fn certify(
                 Some(claims(rules, approved, dose, planned, plan.issued_at))
             })
             .collect();
-        let chunk =
-            Chunk { app: Arc::clone(app), signer: Arc::clone(&batch.signer), key: key.clone() };
+        let chunk = Chunk {
+            app: Arc::clone(app),
+            signer: Arc::clone(&batch.signer),
+            key: key.clone(),
+            window: Arc::clone(&window),
+        };
         chunks.spawn(async move { (index, chunk.certify(claims).await) });
     }
     let mut signed = Vec::new();
@@ -56,13 +66,17 @@ struct Chunk {
     app: Arc<Issuing>,
     signer: Arc<hcert::SignerCertificate>,
     key: String,
+    window: Arc<Semaphore>,
 }
 
 impl Chunk {
     async fn certify(self, claims: Vec<Claims>) -> Result<Vec<Hcert>, IssueError> {
+        // The semaphore is never closed; the place is free again once the signatures are back.
+        let place = self.window.acquire().await.map_err(|_| cpu::Lost)?;
         let signer = Arc::clone(&self.signer);
         let (unsigned, digests) = cpu::run(move || encode(&signer, &claims)).await??;
         let signatures = self.app.pool.sign(&self.key, digests).await?;
+        drop(place);
         let signer = self.signer;
         cpu::run(move || seal(&signer, unsigned, &signatures)).await?
     }

@@ -7,7 +7,10 @@
 //!
 //! The thread ends when it is closed or when the last handle is gone. It decides nothing.
 
+use std::time::Duration;
+
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
 
 use super::LedgerError;
 use super::store::Store;
@@ -19,6 +22,11 @@ pub(super) const QUEUE_MAX: usize = 256;
 /// Commands that share a commit: bounds how long the first one waits for the last one, and how
 /// large a transaction grows (a finished batch carries one or two megabytes).
 pub(super) const GROUP_MAX: usize = 64;
+
+/// How long may new work wait for the disk? Longer than any write takes on a disk that works.
+const ADMISSION_WAIT: Duration = Duration::from_secs(10);
+/// How long may finished work wait? Its signatures were paid for, so longer; then the repeat finds out.
+const CONCLUSION_WAIT: Duration = Duration::from_secs(30);
 
 /// Whether a command may be turned away when the queue is full.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -47,7 +55,8 @@ impl Writer {
 
     /// Runs a command in the next group and gives its result once that is durable.
     ///
-    /// A caller that stops waiting does not stop the command. The command is dropped, with all
+    /// A disk that hangs makes the caller wait for a bounded time only. A caller that stops waiting
+    /// does not stop the command. The command is dropped, with all
     /// that it holds, before its caller hears of the result.
     pub(super) async fn run<T: Send + 'static>(
         &self,
@@ -65,7 +74,16 @@ impl Writer {
                 self.queue.send(message).await.map_err(|_| LedgerError::Closed)?;
             }
         }
-        result.await.unwrap_or(Err(LedgerError::Closed))
+        let wait = match urgency {
+            Urgency::Admission => ADMISSION_WAIT,
+            Urgency::Conclusion => CONCLUSION_WAIT,
+        };
+        match timeout(wait, result).await {
+            Ok(result) => result.unwrap_or(Err(LedgerError::Closed)),
+            Err(_) => {
+                Err(LedgerError::Unavailable { what: "the disk does not answer", source: None })
+            }
+        }
     }
 
     /// Ends the thread after the commands that wait, and returns once the store is closed.

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::future::Future;
+use std::pin::Pin;
 
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
@@ -11,6 +12,8 @@ use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::Watcher;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_io_timeout::TimeoutStream;
 
 use super::Bounds;
 
@@ -18,6 +21,15 @@ use super::Bounds;
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// Most headers of a request.
 const HEADERS_MAX: usize = 32;
+
+/// The stream of a peer, with a deadline for taking what we write.
+pub(super) fn bounded(stream: TcpStream, bounds: Bounds) -> Pin<Box<TimeoutStream<TcpStream>>> {
+    // Small answers must not wait for the acknowledgement of the one before; without it they only do.
+    let _ = stream.set_nodelay(true);
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(bounds.write));
+    Box::pin(stream)
+}
 
 /// Serves one connection until the peer or the watcher ends it.
 pub(super) async fn serve<S, A, F>(stream: S, bounds: Bounds, watcher: Watcher, answer: A)

@@ -16,7 +16,7 @@ use tokio::sync::watch;
 
 pub use observability::observe;
 pub use signing::{SigningListener, sign};
-pub use tls::{TlsError, TlsFiles, not_after, signing_config};
+pub use tls::{ServerConfig, TlsError, TlsFiles, not_after, signing_config};
 
 /// How a listener bounds its peers.
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +27,8 @@ pub struct Bounds {
     pub handshake: Duration,
     /// Longest wait for a request head, idle time between requests included.
     pub head: Duration,
+    /// Longest time in which a peer takes nothing of its answer.
+    pub write: Duration,
     /// Longest wait for requests in work when the listener ends.
     pub drain: Duration,
 }

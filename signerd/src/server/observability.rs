@@ -16,6 +16,7 @@ const BOUNDS: Bounds = Bounds {
     connections_max: 16,
     handshake: Duration::ZERO,
     head: Duration::from_secs(30),
+    write: Duration::from_secs(30),
     drain: Duration::from_secs(1),
 };
 
@@ -38,7 +39,7 @@ pub async fn observe(socket: TcpListener, routes: Arc<Observation>, mut stop: St
                 let routes = Arc::clone(&routes);
                 async move { routes.answer(&request).await }
             };
-            connection::serve(stream, BOUNDS, watcher, answer).await;
+            connection::serve(connection::bounded(stream, BOUNDS), BOUNDS, watcher, answer).await;
             drop(place);
         });
     }

@@ -3,16 +3,15 @@
 use std::sync::Arc;
 
 use hyper_util::server::graceful::GracefulShutdown;
-use prometheus::IntGauge;
-use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
+use super::tls::ServerConfig;
 use super::{Bounds, Stop, accept, connection, stopped};
 use crate::api::{Phase, Signing};
-use crate::metrics::Metrics;
+use crate::metrics::{Gauge, Metrics};
 
 /// What the signing listener needs.
 pub struct SigningListener {
@@ -75,8 +74,8 @@ struct Peer {
 impl Peer {
     async fn serve(self, stream: TcpStream, watcher: hyper_util::server::graceful::Watcher) {
         let Self { acceptor, routes, bounds, metrics, stop } = self;
-        // Small answers must not wait for the acknowledgement of the one before.
-        let _ = stream.set_nodelay(true);
+        let peer = stream.peer_addr().map(|peer| peer.to_string()).unwrap_or_default();
+        let stream = connection::bounded(stream, bounds);
         let handshake = timeout(bounds.handshake, acceptor.accept(stream)).await;
         let result = match &handshake {
             Ok(Ok(_)) => "ok",
@@ -86,8 +85,8 @@ impl Peer {
         metrics.handshakes.with_label_values(&[result]).inc();
         let stream = match handshake {
             Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return log::info!("TLS handshake refused: {error}"),
-            Err(_) => return log::info!("TLS handshake took too long"),
+            Ok(Err(error)) => return log::info!(peer; "TLS handshake refused: {error}"),
+            Err(_) => return log::info!(peer; "TLS handshake took too long"),
         };
         let chain = stream.get_ref().1.peer_certificates();
         let Some(leaf) = chain.and_then(|chain| chain.first()).map(|leaf| leaf.to_vec()) else {
@@ -103,10 +102,10 @@ impl Peer {
 }
 
 /// Counts an open connection for as long as it lives.
-struct Open<'a>(&'a IntGauge);
+struct Open<'a>(&'a Gauge);
 
 impl<'a> Open<'a> {
-    fn new(gauge: &'a IntGauge) -> Self {
+    fn new(gauge: &'a Gauge) -> Self {
         gauge.inc();
         Self(gauge)
     }

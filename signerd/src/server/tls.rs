@@ -4,12 +4,13 @@
 //! looking at the revocation lists again. A list past its `nextUpdate` refuses every client: an
 //! administrator who forgot it must notice before a revoked client does.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustls::RootCertStore;
+pub use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
-use rustls::{RootCertStore, ServerConfig};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 use thiserror::Error;
@@ -33,7 +34,7 @@ pub struct TlsFiles {
 #[derive(Debug, Error)]
 pub enum TlsError {
     /// A file has nothing of its kind in it.
-    #[error("{} has no {what}", file.display())]
+    #[error("has no {what}")]
     Empty {
         /// The file.
         file: PathBuf,
@@ -41,7 +42,7 @@ pub enum TlsError {
         what: &'static str,
     },
     /// A file cannot be read or is no PEM.
-    #[error("{} cannot be read: {source}", file.display())]
+    #[error("cannot be read: {source}")]
     Pem {
         /// The file.
         file: PathBuf,
@@ -49,7 +50,7 @@ pub enum TlsError {
         source: rustls_pki_types::pem::Error,
     },
     /// Certificate, key, CA or list do not fit.
-    #[error("{} cannot be used: {source}", file.display())]
+    #[error("cannot be used: {source}")]
     Tls {
         /// The file.
         file: PathBuf,
@@ -57,13 +58,25 @@ pub enum TlsError {
         source: rustls::Error,
     },
     /// The clients' CAs and lists make no verifier.
-    #[error("{} cannot be used: {source}", file.display())]
+    #[error("cannot be used: {source}")]
     Verifier {
         /// The file.
         file: PathBuf,
         /// The cause.
         source: rustls::server::VerifierBuilderError,
     },
+}
+
+impl TlsError {
+    /// The file that has to be mended.
+    pub fn file(&self) -> &Path {
+        match self {
+            Self::Empty { file, .. }
+            | Self::Pem { file, .. }
+            | Self::Tls { file, .. }
+            | Self::Verifier { file, .. } => file,
+        }
+    }
 }
 
 /// The TLS side of the signing listener.

@@ -9,7 +9,7 @@ use coset::iana::{Algorithm as Iana, HeaderParameter};
 use coset::{CoseSign1, Header, Label, RegisteredLabelWithPrivate, TaggedCborSerializable as _};
 
 use super::key::Algorithm;
-use crate::wire::cbor::{Limits, gate};
+use crate::wire::cbor::{Limits, Reader, gate};
 
 /// A message whose form is right and whose signature is not yet verified.
 pub(super) struct Signed {
@@ -36,13 +36,8 @@ const SHA_256: i128 = -16;
 impl Signed {
     /// Reads a tagged COSE_Sign1; `None` for every other form.
     pub(super) fn read(bytes: &[u8]) -> Option<Self> {
-        gate::check(bytes, &Limits::COSE).ok()?;
+        expected_shape(bytes)?;
         let message = CoseSign1::from_tagged_slice(bytes).ok()?;
-        let protected = message.protected.original_data.as_deref()?;
-        gate::check(protected, &Limits::SMALL_MAP).ok()?;
-        if !message.unprotected.is_empty() {
-            return None;
-        }
         let header = &message.protected.header;
         let algorithm = algorithm(header)?;
         let certificate = plain(header).then(|| hint(&header.rest))??;
@@ -78,6 +73,26 @@ fn algorithm(header: &Header) -> Option<Algorithm> {
         _ => None,
     }
 }
+
+/// Looks at the message before `coset` does, which follows counter-signatures inside headers inside
+/// counter-signatures until the stack ends: both headers must be plain maps with the labels we know.
+fn expected_shape(bytes: &[u8]) -> Option<()> {
+    let mut message = Reader::new(gate::check(bytes, &Limits::COSE).ok()?);
+    let is_sign1 = message.tag().ok()? == TAG_SIGN1 && message.array().ok()? == 4;
+    let protected = gate::check(message.bytes().ok()?, &Limits::SMALL_MAP).ok()?;
+    let mut header = Reader::new(protected);
+    for _ in 0..header.map().ok()? {
+        LABELS.contains(&header.unsigned().ok()?).then_some(())?;
+        header.item().ok()?;
+    }
+    let is_unprotected_empty = message.map().ok()? == 0;
+    (is_sign1 && is_unprotected_empty).then_some(())
+}
+
+/// The tag of COSE_Sign1 (RFC 9052 §2).
+const TAG_SIGN1: u64 = 18;
+/// `alg`, `kid`, `x5chain` and `x5t`.
+const LABELS: [u64; 4] = [1, 4, 33, 34];
 
 /// Whether the header has none of the parameters that coset knows beside `alg` and `kid`.
 fn plain(header: &Header) -> bool {

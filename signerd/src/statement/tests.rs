@@ -248,6 +248,30 @@ fn headers_are_exactly_as_expected() {
 }
 
 #[test]
+fn nested_counter_signatures_end_at_the_first() {
+    // A header that nests counter-signatures a thousand deep is refused without following them.
+    let nested = (0..1_000).fold(vec![0xa0], |inner, _| {
+        // {7: [bstr(inner), {}, h'']}, with the length of the string in two bytes.
+        let [high, low] = u16::try_from(inner.len()).unwrap().to_be_bytes();
+        let bytes = match inner.len() {
+            0..24 => [vec![0x40 | low], inner].concat(),
+            24..256 => [vec![0x58, low], inner].concat(),
+            _ => [vec![0x59, high, low], inner].concat(),
+        };
+        [vec![0xa1, 0x07, 0x83], bytes, vec![0xa0, 0x40]].concat()
+    });
+    let [high, low] = u16::try_from(nested.len()).unwrap().to_be_bytes();
+    let message = [vec![0xd2, 0x84, 0x59, high, low], nested, vec![0xa0, 0xf6, 0x40]].concat();
+    assert!(message.len() > 7_000, "as deep as the size allows");
+    let ca = Ca::new("ca");
+    let units = units(&ca.leaf(p256(), 2), &ca, &[]);
+    let small_stack = std::thread::Builder::new().stack_size(256 * 1024);
+    let check = move || facility_code(&units, &message, NOW);
+    let code = small_stack.spawn(check).unwrap().join().unwrap();
+    assert_eq!(code, Some(ReasonCode::FacilitySignatureInvalid));
+}
+
+#[test]
 fn a_facility_signs_with_every_allowed_algorithm() {
     // A facility signature is verified under RS256, PS256 and ES256, by thumbprint and by chain.
     let ca = Ca::new("ca");

@@ -262,7 +262,7 @@ proptest! {
     #[test]
     fn the_ledger_behaves_as_its_model(history in proptest::collection::vec(step(), 1..80)) {
         // Whatever the order of calls, restarts and cancellations, the ledger does as the rules say.
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         runtime.block_on(async {
             let mut world = World::new();
             for step in history {

@@ -23,7 +23,7 @@ pub(super) fn repacked(text: &str, change: impl FnOnce(&mut Vec<u8>)) -> String 
     change(&mut cose);
     let mut packer = ZlibEncoder::new(Vec::new(), Compression::best());
     packer.write_all(&cose).unwrap();
-    format!("HC1:{}", base45::encode(&packer.finish().unwrap()))
+    format!("HC1:{}", base45::encode(packer.finish().unwrap()))
 }
 
 /// These verbs ask no server and read no settings.

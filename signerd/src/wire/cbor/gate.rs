@@ -41,9 +41,10 @@ pub enum Null {
 pub const DEPTH_MAX: usize = 16;
 
 impl Limits {
-    /// A batch request: 1,000 records of five members need about 20,000 items, so twice that and more.
+    /// A batch request. Its items are bounded by the size of the body: the gate keeps nothing per item,
+    /// and a body with too many records must be told so, not called malformed.
     pub const REQUEST: Self =
-        Self { depth: 8, items: 200_000, outer_tag: None, null: Null::Refused };
+        Self { depth: 8, items: 64 * 1024 * 1024, outer_tag: None, null: Null::Refused };
     /// One vaccination record: nine doses of eight members need about 170 items.
     pub const RECORD: Self = Self { depth: 8, items: 512, outer_tag: None, null: Null::Refused };
     /// A COSE_Sign1 with the tag 18 of RFC 9052 §4.2.
@@ -77,13 +78,16 @@ pub struct GateError {
 /// What can be wrong with an item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum Fault {
+    /// A break where no indefinite-length item is open.
+    #[error("break without an item of indefinite length")]
+    Break,
     /// A key occurs twice in its map.
     #[error("duplicate map key")]
     DuplicateKey,
     /// A floating-point number; the format has none.
     #[error("floating-point number")]
     Float,
-    /// An indefinite-length item or a stray break.
+    /// An indefinite-length item.
     #[error("indefinite length")]
     Indefinite,
     /// A map key that is neither an integer nor a string.
@@ -95,7 +99,7 @@ pub enum Fault {
     /// Null or undefined; absent members are left out instead.
     #[error("null or undefined")]
     NullOrUndefined,
-    /// A reserved additional-information value (28 to 30).
+    /// An additional-information value that the major type does not have (28 to 30; 31 of integers and tags).
     #[error("reserved additional information")]
     Reserved,
     /// Another simple value than true and false.
@@ -219,7 +223,7 @@ impl Walk<'_, '_> {
         let start = self.at;
         match head::read(self.bytes, start)?.0 {
             Head::Unsigned(_) | Head::Negative(_) | Head::Bytes(_) | Head::Text(_) => {
-                self.item()?
+                self.item()?;
             }
             Head::Array(_) | Head::Map(_) | Head::Tag(_) | Head::Bool(_) | Head::Null => {
                 return Err(GateError { offset: start, fault: Fault::KeyType });

@@ -35,7 +35,7 @@ pub(super) fn read(bytes: &[u8], at: usize) -> Result<(Head, usize), GateError> 
     if major == 7 {
         return Ok((simple(info).map_err(fault)?, at.saturating_add(1)));
     }
-    let (argument, next) = argument(bytes, at, info).map_err(fault)?;
+    let (argument, next) = argument(bytes, at, initial).map_err(fault)?;
     let head = match major {
         0 => Head::Unsigned(argument),
         1 => Head::Negative(argument),
@@ -55,22 +55,24 @@ fn simple(info: u8) -> Result<Head, Fault> {
         22 => Ok(Head::Null),
         23 => Err(Fault::NullOrUndefined),
         25..=27 => Err(Fault::Float),
-        31 => Err(Fault::Indefinite),
+        31 => Err(Fault::Break),
         28..=30 => Err(Fault::Reserved),
         _ => Err(Fault::SimpleValue),
     }
 }
 
 /// Reads the argument behind the initial byte and refuses longer forms than needed.
-fn argument(bytes: &[u8], at: usize, info: u8) -> Result<(u64, usize), Fault> {
+fn argument(bytes: &[u8], at: usize, initial: u8) -> Result<(u64, usize), Fault> {
+    let (major, info) = (initial >> 5, initial & 0x1f);
     let length: usize = match info {
         0..=23 => return Ok((u64::from(info), at.saturating_add(1))),
         24 => 1,
         25 => 2,
         26 => 4,
         27 => 8,
-        28..=30 => return Err(Fault::Reserved),
-        _ => return Err(Fault::Indefinite),
+        // Integers and tags have no indefinite form.
+        31 if (2..=5).contains(&major) => return Err(Fault::Indefinite),
+        _ => return Err(Fault::Reserved),
     };
     let start = at.saturating_add(1);
     let end = start.saturating_add(length);

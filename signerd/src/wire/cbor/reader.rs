@@ -39,7 +39,7 @@ impl Shape {
 
     /// A member that nobody knows. The name is not repeated: it is the client's, and may be anything.
     pub fn unknown() -> Self {
-        Self::new("unknown member")
+        Self::new("has a member that the contract does not know")
     }
 }
 
@@ -75,6 +75,17 @@ impl<'a> Reader<'a> {
         match self.head()? {
             Head::Array(items) => Ok(items),
             other => Err(expected("an array", other)),
+        }
+    }
+
+    /// Reads a tag; its item follows.
+    ///
+    /// # Errors
+    /// Another type stands here.
+    pub fn tag(&mut self) -> Result<u64, Shape> {
+        match self.head()? {
+            Head::Tag(tag) => Ok(tag),
+            other => Err(expected("a tag", other)),
         }
     }
 

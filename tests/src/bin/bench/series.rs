@@ -77,7 +77,11 @@ impl Series {
         }
         let number = |name: &str| about.get(name).and_then(Value::as_u64).unwrap_or_default();
         Ok(Self {
-            algorithm: about["algorithm"].as_str().unwrap_or_default().to_owned(),
+            algorithm: about
+                .get("algorithm")
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+                .to_owned(),
             workers: number("processes"),
             sessions: number("sessions"),
             in_flight: options.in_flight,
@@ -138,7 +142,9 @@ impl Bench<'_> {
             return Err(format!("ceiling: {}", output.status).into());
         }
         let about: Value = serde_json::from_slice(&output.stdout)?;
-        let number = |name: &str| about[name].as_f64().ok_or(format!("ceiling gave no {name}"));
+        let number = |name: &str| {
+            about.get(name).and_then(Value::as_f64).ok_or(format!("ceiling gave no {name}"))
+        };
         let spent = cpu::ended_children()?.saturating_sub(before).as_secs_f64();
         let ceiling = Ceiling { rate: number("per_second")?, cpu: spent / number("signatures")? };
         Ok((ceiling, about))

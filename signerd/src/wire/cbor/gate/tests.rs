@@ -1,3 +1,5 @@
+//! The gate against the examples of RFC 8949 and another strict decoder.
+
 use cbor_core::DecodeOptions;
 use proptest::prelude::*;
 
@@ -42,7 +44,11 @@ fn every_fault_is_named_with_its_offset() {
         ("81 5f 41 00 ff", 1, Fault::Indefinite),
         ("9f ff", 0, Fault::Indefinite),
         ("bf ff", 0, Fault::Indefinite),
-        ("81 ff", 1, Fault::Indefinite),
+        ("81 ff", 1, Fault::Break),
+        ("ff", 0, Fault::Break),
+        ("1f", 0, Fault::Reserved),
+        ("81 3f", 1, Fault::Reserved),
+        ("df 00", 0, Fault::Reserved),
         ("a2 6162 01 6161 02", 4, Fault::Unsorted),
         ("a2 626161 01 6162 02", 5, Fault::Unsorted),
         ("a2 6161 01 6161 02", 4, Fault::DuplicateKey),
@@ -115,28 +121,32 @@ fn in_profile(value: &cbor_core::Value<'_>) -> bool {
     }
 }
 
+/// The head of a short item: its major type and its length.
+fn head(major: u8, length: usize) -> Vec<u8> {
+    vec![major + u8::try_from(length).unwrap()]
+}
+
 fn item() -> impl Strategy<Value = Vec<u8>> {
     let leaf = prop_oneof![
         any::<u8>().prop_map(|n| vec![n % 24]),
         any::<u8>().prop_map(|n| vec![0x18, n]),
         any::<u16>().prop_map(|n| [vec![0x39], n.to_be_bytes().to_vec()].concat()),
-        "[a-zà-ỹ]{0,6}".prop_map(|s| [vec![0x60 + s.len() as u8 % 24], s.into_bytes()].concat()),
-        prop::collection::vec(any::<u8>(), 0..5)
-            .prop_map(|b| [vec![0x40 + b.len() as u8], b].concat()),
-        any::<u8>().prop_map(|b| vec![0xe0 | b % 32]),
+        "[a-zà-ỹ]{0,6}".prop_map(|s| [head(0x60, s.len()), s.into_bytes()].concat()),
+        prop::collection::vec(any::<u8>(), 0..5).prop_map(|b| [head(0x40, b.len()), b].concat()),
+        any::<u8>().prop_map(|b| vec![0xe0 | (b % 32)]),
     ];
     leaf.prop_recursive(4, 40, 5, |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..5).prop_map(|i| [
-                vec![0x80 + i.len() as u8],
+                head(0x80, i.len()),
                 i.concat()
             ]
             .concat()),
             prop::collection::vec((inner.clone(), inner), 0..4).prop_map(|mut pairs| {
                 pairs.sort();
-                let count = pairs.len() as u8;
+                let count = pairs.len();
                 let body: Vec<u8> = pairs.into_iter().flat_map(|(k, v)| [k, v].concat()).collect();
-                [vec![0xa0 + count], body].concat()
+                [head(0xa0, count), body].concat()
             }),
         ]
     })

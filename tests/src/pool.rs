@@ -1,0 +1,27 @@
+//! A pool of exactly two workers, whatever this machine has, and waiting for both.
+
+use crate::daemon::Daemon;
+use crate::setup::Setup;
+
+/// The gauge of workers that sign.
+pub const LIVE: &str = "signerd_hsm_workers_up";
+
+/// A set-up with two workers and these members of `[pool]` in `hsm.toml`.
+pub fn two_workers(pool: &[(&str, u64)]) -> Setup {
+    let setup = Setup::new();
+    for (member, value) in [("workers", 2)].iter().chain(pool) {
+        let text = setup.text("hsm.toml");
+        let begin = format!("{member} = ");
+        let line = text.lines().find(|line| line.starts_with(&begin)).expect("the member");
+        let new = format!("{begin}{value}");
+        if line != new {
+            setup.change("hsm.toml", line, &new);
+        }
+    }
+    setup
+}
+
+/// Waits until both workers sign.
+pub fn both_live(daemon: &mut Daemon) {
+    daemon.wait_until("live with both workers", |daemon| daemon.metric(LIVE) == 2.0);
+}

@@ -1,0 +1,44 @@
+//! The processes of one set-up, found by their command lines, whoever their parent is by now.
+
+use std::fs;
+use std::path::Path;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::setup::Setup;
+
+/// The processes whose command line names the set-up's folder, and `word`.
+pub fn of(setup: &Setup, word: &str) -> Vec<Pid> {
+    let folder = setup.dir().display().to_string();
+    let processes = fs::read_dir("/proc").expect("/proc").filter_map(Result::ok);
+    let ours = |process: &Path| {
+        let command = fs::read_to_string(process.join("cmdline")).unwrap_or_default();
+        command.contains(&folder) && command.contains(word)
+    };
+    processes
+        .filter(|process| ours(&process.path()))
+        .filter_map(|process| Pid::from_raw(process.file_name().to_str()?.parse().ok()?))
+        .collect()
+}
+
+/// Whether a process has mapped a file of this name; `None` where it is not ours to see.
+pub fn maps(process: Pid, file: &str) -> Option<bool> {
+    let maps = fs::read_to_string(format!("/proc/{}/maps", process.as_raw_nonzero())).ok()?;
+    Some(maps.contains(file))
+}
+
+/// Sends a signal to each; those that have ended meanwhile are passed over.
+pub fn signal(processes: &[Pid], signal: Signal) {
+    for process in processes {
+        let _ = kill_process(*process, signal);
+    }
+}
+
+/// Whether this process may do what only root may; says loudly what is skipped if not.
+pub fn is_root(what: &str) -> bool {
+    let root = rustix::process::geteuid().is_root();
+    if !root {
+        eprintln!("SKIPPED: {what}: only root can look");
+    }
+    root
+}
