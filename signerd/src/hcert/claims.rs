@@ -1,13 +1,12 @@
 //! What a certificate of ours says: one holder, one vaccination, in the terms of the EU DCC 1.3.0.
 //!
-//! In go typed claims, out comes their deterministic CBOR (RFC 8949 §4.2.1), and back. Encoding only
-//! writes; whether the values may stand in a certificate is `judge`'s part, whether the dose may be
-//! certified at all is `policy`'s.
+//! In go typed claims, out comes their deterministic CBOR (RFC 8949 §4.2.1). This module only writes:
+//! whether the values may stand in a certificate and whether the bytes say them is `judge`'s part,
+//! whether the dose may be certified at all is `policy`'s.
 
-use coset::cbor::Value;
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
 use thiserror::Error;
-
-use super::tree::Tree;
 
 /// The version of the payload schema that we issue, as in the real sample.
 pub const SCHEMA_VERSION: &str = "1.3.0";
@@ -22,6 +21,9 @@ pub(super) const CLAIM_IAT: i64 = 6;
 pub(super) const CLAIM_HCERT: i64 = -260;
 /// Entry of the health certificate claim: the EU DCC.
 pub(super) const HCERT_DCC: i64 = 1;
+
+/// Room for the payload of a usual name; a longer one grows.
+const PAYLOAD_BYTES_USUAL: usize = 512;
 
 /// The claims of one certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,20 +50,24 @@ pub struct Dcc {
 }
 
 /// A name as written (NFC) and as ICAO 9303-3 transliterates it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Name {
     /// Surname: `fn`.
+    #[serde(rename = "fn")]
     pub family: String,
     /// The rest of the name, absent for a mononym: `gn`.
+    #[serde(rename = "gn", skip_serializing_if = "Option::is_none")]
     pub given: Option<String>,
     /// Transliterated surname: `fnt`.
+    #[serde(rename = "fnt")]
     pub family_standard: String,
     /// Transliterated rest, absent for a mononym: `gnt`.
+    #[serde(rename = "gnt", skip_serializing_if = "Option::is_none")]
     pub given_standard: Option<String>,
 }
 
 /// One vaccination; the fields have the schema's names.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Vaccination {
     /// Certificate identifier (UVCI).
     pub ci: String,
@@ -85,145 +91,55 @@ pub struct Vaccination {
     pub vp: String,
 }
 
-/// Bytes that are not the encoding of claims of ours; a bug if we made them, retrying does not help.
+/// Bytes that are not the encoding of the claims; a bug, retrying does not help.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("payload is not the encoding of the claims: {0}")]
 pub struct PayloadError(
-    /// What is missing, superfluous or of the wrong type.
+    /// What differs, without any value.
     pub String,
 );
 
 impl Claims {
-    /// Writes the claims in deterministic CBOR: keys in bytewise order of their encodings.
+    /// Writes the claims in deterministic CBOR.
     pub(super) fn encode(&self) -> Result<Vec<u8>, PayloadError> {
-        let dcc = Value::Map(vec![
-            entry("v", Value::Array(vec![self.dcc.vaccination.value()])),
-            entry("dob", text(&self.dcc.date_of_birth)),
-            entry("nam", self.dcc.name.value()),
-            entry("ver", text(SCHEMA_VERSION)),
-        ]);
-        let claims = Value::Map(vec![
-            (int(CLAIM_ISS), text(&self.iss)),
-            (int(CLAIM_EXP), int(self.expires_at)),
-            (int(CLAIM_IAT), int(self.issued_at)),
-            (int(CLAIM_HCERT), Value::Map(vec![(int(HCERT_DCC), dcc)])),
-        ]);
-        let mut bytes = Vec::with_capacity(512);
-        coset::cbor::ser::into_writer(&claims, &mut bytes)
-            .map_err(|e| PayloadError(e.to_string()))?;
+        let mut bytes = Vec::with_capacity(PAYLOAD_BYTES_USUAL);
+        coset::cbor::ser::into_writer(self, &mut bytes).map_err(|e| PayloadError(e.to_string()))?;
         Ok(bytes)
     }
+}
 
-    /// Reads claims of ours, and nothing else: a field too many or of another type is an error.
-    pub(super) fn decode(bytes: &[u8]) -> Result<Self, PayloadError> {
-        let tree = Tree::decode(bytes).map_err(|e| PayloadError(e.to_string()))?;
-        let hcert = tree.key(CLAIM_HCERT).ok_or_else(|| missing("-260"))?;
-        let dcc = hcert.key(HCERT_DCC).ok_or_else(|| missing("-260/1"))?;
-        let name = dcc.get("nam").ok_or_else(|| missing("nam"))?;
-        let event = dcc.get("v").and_then(|v| v.item(0)).ok_or_else(|| missing("v/0"))?;
-        if required(dcc, "ver")? != SCHEMA_VERSION {
-            return Err(missing("ver"));
-        }
-        let claims = Self {
-            iss: tree
-                .key(CLAIM_ISS)
-                .and_then(Tree::as_text)
-                .ok_or_else(|| missing("1"))?
-                .to_owned(),
-            issued_at: tree.key(CLAIM_IAT).and_then(Tree::as_int).ok_or_else(|| missing("6"))?,
-            expires_at: tree.key(CLAIM_EXP).and_then(Tree::as_int).ok_or_else(|| missing("4"))?,
-            dcc: Dcc {
-                name: Name::from_tree(name)?,
-                date_of_birth: required(dcc, "dob")?,
-                vaccination: Vaccination::from_tree(event)?,
-            },
-        };
-        // Whatever else stood in the bytes (unknown fields, other orders, longer forms) is not in
-        // the encoding of what was understood.
-        if claims.encode()? != bytes {
-            return Err(PayloadError("another encoding than ours".to_owned()));
-        }
-        Ok(claims)
+// All maps below are written in the bytewise order of their encoded keys (RFC 8949 §4.2.1), which the
+// encoder takes as it comes; `judge` holds the result against the order.
+
+impl Serialize for Claims {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(4))?;
+        map.serialize_entry(&CLAIM_ISS, &self.iss)?;
+        map.serialize_entry(&CLAIM_EXP, &self.expires_at)?;
+        map.serialize_entry(&CLAIM_IAT, &self.issued_at)?;
+        map.serialize_entry(&CLAIM_HCERT, &Hcert(&self.dcc))?;
+        map.end()
     }
 }
 
-impl Name {
-    fn value(&self) -> Value {
-        let mut entries = vec![entry("fn", text(&self.family))];
-        if let Some(given) = &self.given {
-            entries.push(entry("gn", text(given)));
-        }
-        entries.push(entry("fnt", text(&self.family_standard)));
-        if let Some(given) = &self.given_standard {
-            entries.push(entry("gnt", text(given)));
-        }
-        Value::Map(entries)
-    }
+/// The health certificate claim: a map from the kind of payload to the payload.
+struct Hcert<'a>(&'a Dcc);
 
-    fn from_tree(tree: &Tree) -> Result<Self, PayloadError> {
-        let optional = |key: &str| tree.get(key).and_then(Tree::as_text).map(str::to_owned);
-        Ok(Self {
-            family: required(tree, "fn")?,
-            given: optional("gn"),
-            family_standard: required(tree, "fnt")?,
-            given_standard: optional("gnt"),
-        })
+impl Serialize for Hcert<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(1))?;
+        map.serialize_entry(&HCERT_DCC, self.0)?;
+        map.end()
     }
 }
 
-impl Vaccination {
-    fn value(&self) -> Value {
-        Value::Map(vec![
-            entry("ci", text(&self.ci)),
-            entry("co", text(&self.co)),
-            entry("dn", int(i64::from(self.dn))),
-            entry("dt", text(&self.dt)),
-            entry("is", text(&self.is)),
-            entry("ma", text(&self.ma)),
-            entry("mp", text(&self.mp)),
-            entry("sd", int(i64::from(self.sd))),
-            entry("tg", text(&self.tg)),
-            entry("vp", text(&self.vp)),
-        ])
+impl Serialize for Dcc {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(4))?;
+        map.serialize_entry("v", &[&self.vaccination])?;
+        map.serialize_entry("dob", &self.date_of_birth)?;
+        map.serialize_entry("nam", &self.name)?;
+        map.serialize_entry("ver", SCHEMA_VERSION)?;
+        map.end()
     }
-
-    fn from_tree(tree: &Tree) -> Result<Self, PayloadError> {
-        Ok(Self {
-            ci: required(tree, "ci")?,
-            co: required(tree, "co")?,
-            dn: count(tree, "dn")?,
-            dt: required(tree, "dt")?,
-            is: required(tree, "is")?,
-            ma: required(tree, "ma")?,
-            mp: required(tree, "mp")?,
-            sd: count(tree, "sd")?,
-            tg: required(tree, "tg")?,
-            vp: required(tree, "vp")?,
-        })
-    }
-}
-
-fn required(tree: &Tree, key: &str) -> Result<String, PayloadError> {
-    tree.get(key).and_then(Tree::as_text).map(str::to_owned).ok_or_else(|| missing(key))
-}
-
-fn count(tree: &Tree, key: &str) -> Result<u8, PayloadError> {
-    let number = tree.get(key).and_then(Tree::as_int).ok_or_else(|| missing(key))?;
-    u8::try_from(number).map_err(|_| missing(key))
-}
-
-fn missing(path: &str) -> PayloadError {
-    PayloadError(format!("\"{path}\" is missing or of another kind"))
-}
-
-fn entry(key: &str, value: Value) -> (Value, Value) {
-    (text(key), value)
-}
-
-fn text(value: &str) -> Value {
-    Value::Text(value.to_owned())
-}
-
-fn int(value: i64) -> Value {
-    Value::Integer(value.into())
 }

@@ -2,22 +2,28 @@
 //!
 //! What verifiers accept is necessary and far from sufficient; other countries' faults (floats,
 //! timestamps where dates belong, names outside `A-Z<`, wrong layouts) passed several of them. So the
-//! values are held against the schema 1.3.0 and the HCERT specification before anything is signed,
-//! and the finished bytes against a layout that is spelled out here byte by byte, without the crates
-//! that wrote it. Foreign certificates are judged by `verify`, more kindly.
+//! values are held against the schema 1.3.0 and the HCERT specification before anything is signed, the
+//! payload against the gate for deterministic CBOR and the values, and the finished bytes against a
+//! layout that is spelled out here byte by byte: all without the crates that wrote them. Foreign
+//! certificates are judged by `verify`, more kindly.
 
 use jiff::civil::Date;
 use sha2::{Digest, Sha256};
 use unicode_normalization::is_nfc;
 
-use super::claims::{Claims, Name, Vaccination};
+use super::claims::{Claims, Dcc, Name, PayloadError, SCHEMA_VERSION, Vaccination};
 use super::signer::{Alg, Kid};
+use crate::wire::cbor::gate::{self, Null};
+use crate::wire::cbor::{Limits, Reader, Shape};
 
 /// How long may a text field be? The schema says 80 characters.
 const FIELD_CHARS_MAX: usize = 80;
 
 /// What may the first year of birth be? The schema's pattern begins with 19.
 const BIRTH_YEAR_MIN: u16 = 1900;
+
+/// How much structure does a payload have? Five levels and 48 items; a little room for none.
+const PAYLOAD_LIMITS: Limits = Limits { depth: 6, items: 64, outer_tag: None, null: Null::Refused };
 
 /// A value that no certificate of ours may carry.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,6 +81,101 @@ fn vaccination(v: &Vaccination) -> Result<(), ClaimFault> {
     field(&v.mp, "/v/0/mp")?;
     field(&v.tg, "/v/0/tg")?;
     field(&v.vp, "/v/0/vp")
+}
+
+/// Judges the payload: deterministic CBOR that says exactly these claims and nothing else.
+pub(super) fn payload(bytes: &[u8], claims: &Claims) -> Result<(), PayloadError> {
+    let canonical =
+        gate::check(bytes, &PAYLOAD_LIMITS).map_err(|fault| PayloadError(fault.to_string()))?;
+    let mut said = Said(Reader::new(canonical));
+    said.claims(claims).map_err(|differs| PayloadError(differs.to_string()))
+}
+
+/// What the payload says, read in its one order. Keys and structure are spelled out in CBOR.
+struct Said<'a>(Reader<'a>);
+
+impl Said<'_> {
+    fn claims(&mut self, claims: &Claims) -> Result<(), Shape> {
+        self.map(4)?;
+        self.key(&[0x01])?;
+        self.text(&claims.iss).map_err(|differs| differs.under(1))?;
+        self.key(&[0x04])?;
+        self.time(claims.expires_at).map_err(|differs| differs.under(4))?;
+        self.key(&[0x06])?;
+        self.time(claims.issued_at).map_err(|differs| differs.under(6))?;
+        self.key(&[0x39, 0x01, 0x03])?;
+        self.map(1)?;
+        self.key(&[0x01])?;
+        self.dcc(&claims.dcc).map_err(|differs| differs.under(1).under(-260))
+    }
+
+    fn dcc(&mut self, dcc: &Dcc) -> Result<(), Shape> {
+        self.map(4)?;
+        self.text("v")?;
+        same(self.0.array()? == 1)?;
+        self.vaccination(&dcc.vaccination).map_err(|differs| differs.under("v/0"))?;
+        self.member("dob", &dcc.date_of_birth)?;
+        self.text("nam")?;
+        self.name(&dcc.name).map_err(|differs| differs.under("nam"))?;
+        self.member("ver", SCHEMA_VERSION)
+    }
+
+    fn name(&mut self, name: &Name) -> Result<(), Shape> {
+        let given = [&name.given, &name.given_standard].into_iter().flatten();
+        self.map(given.fold(2, |pairs: u64, _| pairs.saturating_add(1)))?;
+        self.member("fn", &name.family)?;
+        self.optional("gn", name.given.as_deref())?;
+        self.member("fnt", &name.family_standard)?;
+        self.optional("gnt", name.given_standard.as_deref())
+    }
+
+    fn vaccination(&mut self, v: &Vaccination) -> Result<(), Shape> {
+        self.map(10)?;
+        self.member("ci", &v.ci)?;
+        self.member("co", &v.co)?;
+        self.count("dn", v.dn)?;
+        self.member("dt", &v.dt)?;
+        self.member("is", &v.is)?;
+        self.member("ma", &v.ma)?;
+        self.member("mp", &v.mp)?;
+        self.count("sd", v.sd)?;
+        self.member("tg", &v.tg)?;
+        self.member("vp", &v.vp)
+    }
+
+    fn map(&mut self, pairs: u64) -> Result<(), Shape> {
+        same(self.0.map()? == pairs)
+    }
+
+    fn key(&mut self, encoding: &[u8]) -> Result<(), Shape> {
+        same(self.0.item()? == encoding)
+    }
+
+    fn text(&mut self, value: &str) -> Result<(), Shape> {
+        same(self.0.text()? == value)
+    }
+
+    fn member(&mut self, key: &str, value: &str) -> Result<(), Shape> {
+        self.text(key)?;
+        self.text(value).map_err(|differs| differs.under(key))
+    }
+
+    fn optional(&mut self, key: &str, value: Option<&str>) -> Result<(), Shape> {
+        value.map_or(Ok(()), |value| self.member(key, value))
+    }
+
+    fn count(&mut self, key: &str, value: u8) -> Result<(), Shape> {
+        self.text(key)?;
+        same(self.0.unsigned()? == u64::from(value)).map_err(|differs| differs.under(key))
+    }
+
+    fn time(&mut self, seconds: i64) -> Result<(), Shape> {
+        same(i64::try_from(self.0.unsigned()?) == Ok(seconds))
+    }
+}
+
+fn same(holds: bool) -> Result<(), Shape> {
+    if holds { Ok(()) } else { Err(Shape::new("differs")) }
 }
 
 /// Judges the finished bytes: exactly tag 18, four members, the two headers, payload, signature.

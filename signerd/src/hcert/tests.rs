@@ -139,13 +139,51 @@ fn header(alg: Algorithm, kid: Kid) -> Header {
 }
 
 #[test]
+fn a_payload_that_says_anything_else_is_refused() {
+    // Whatever bit of the payload is turned, whatever follows it, and with whatever member missing,
+    // added or elsewhere: it is not the encoding of the claims any more.
+    let claims = claims();
+    let payload = claims.encode().unwrap();
+    judge::payload(&payload, &claims).unwrap();
+    for bit in 0..payload.len() * 8 {
+        let mut turned = payload.clone();
+        turned[bit / 8] ^= 1 << (bit % 8);
+        assert!(judge::payload(&turned, &claims).is_err(), "bit {bit}");
+    }
+    assert!(judge::payload(&[&payload[..], &[0]].concat(), &claims).is_err());
+    assert!(judge::payload(&payload[..payload.len() - 1], &claims).is_err());
+
+    let tree: Value = coset::cbor::de::from_reader(payload.as_slice()).unwrap();
+    let encoded = |value: &Value| {
+        let mut bytes = Vec::new();
+        coset::cbor::ser::into_writer(value, &mut bytes).unwrap();
+        bytes
+    };
+    assert_eq!(encoded(&tree), payload);
+    for change in 0..3 {
+        let mut changed = tree.clone();
+        let entries = changed.as_map_mut().unwrap();
+        match change {
+            0 => drop(entries.remove(2)),
+            1 => entries.push((Value::from(-261), Value::from(0))),
+            _ => entries.swap(1, 2),
+        }
+        assert!(judge::payload(&encoded(&changed), &claims).is_err(), "change {change}");
+    }
+    let mut mononym = claims.clone();
+    (mononym.dcc.name.given, mononym.dcc.name.given_standard) = (None, None);
+    judge::payload(&mononym.encode().unwrap(), &mononym).unwrap();
+    assert!(judge::payload(&payload, &mononym).is_err());
+}
+
+#[test]
 fn both_algorithms_seal_and_verify() {
     // What is prepared, signed and sealed verifies against its signer and says what was claimed.
     for signer in [&*EC, &*RSA] {
         let hcert = certified(signer, &claims());
         let verified = verify(hcert.text(), &trusting(signer), NOW).unwrap();
         assert_eq!(verified.kind, EventKind::Vaccination);
-        assert_eq!(Claims::decode(verified.decoded.envelope().payload()).unwrap(), claims());
+        judge::payload(verified.decoded.envelope().payload(), &claims()).unwrap();
         assert!(verified.decoded.envelope().protected().len() < 24);
         assert_eq!(hcert.clone().into_text(), hcert.text());
     }
