@@ -595,7 +595,9 @@ run_demo() {
     signerctl sign out/records.jsonl --issuer vn-moh --output out/certificates.jsonl
     signerctl trust-list --json --output out/trust-list.json
     draw_certificates
-    signerctl verify out/certificates.jsonl --trust-list out/trust-list.json
+    signerctl verify out/certificates.jsonl --trust-list out/trust-list.json >out/verification.txt ||
+        die "not every certificate is valid; see $dir/out/verification.txt"
+    say "$(grep -c ^VALID out/verification.txt) certificates verify against the trust list"
     show_certificate
     stop_daemon
     say "$(find out -name '*.png' | wc -l) certificates are drawn in $dir/out"
