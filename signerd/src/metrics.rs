@@ -59,6 +59,10 @@ pub struct Metrics {
     pub tls_not_after: IntGauge,
     /// `signerd_ready`
     pub ready: IntGauge,
+    /// `signerd_window_open{issuer}`
+    pub window_open: IntGaugeVec,
+    /// `signerd_window_override_until_timestamp_seconds{issuer}`; 0 where no officer opened one.
+    pub window_override_until: IntGaugeVec,
 }
 
 /// 1 ms to 16 s, doubling: from a preview of one record to a batch that waits for the HSM.
@@ -169,6 +173,18 @@ impl Metrics {
                 "End of the server certificate.",
             )?,
             ready: gauge(&r, "ready", "1 while batches can be signed.")?,
+            window_open: gauges(
+                &r,
+                "window_open",
+                "1 while the issuer signs, by its hours or by an officer's override.",
+                "issuer",
+            )?,
+            window_override_until: gauges(
+                &r,
+                "window_override_until_timestamp_seconds",
+                "End of an officer's override of the signing window, 0 without one.",
+                "issuer",
+            )?,
             registry: r,
         };
         metrics.build_info()?;

@@ -6,7 +6,7 @@ use crate::access::RateError;
 use crate::hcert::HcertError;
 use crate::hsm::{self, HsmError};
 use crate::issue::IssueError;
-use crate::ledger::{self, LedgerError};
+use crate::ledger::{self, LedgerError, OverQuota};
 use crate::wire::cbor::GateError;
 use crate::wire::problem::Problem;
 use crate::wire::request::RequestError;
@@ -43,6 +43,7 @@ pub(super) const CODES: &[(u16, &str)] = &[
     (503, "key.unusable"),
     (503, "ledger.unavailable"),
     (503, "overloaded"),
+    (503, "window.closed"),
 ];
 
 /// What the client is told about an error of the spine.
@@ -74,6 +75,8 @@ pub(super) fn of(error: &IssueError) -> Problem {
         ),
         IssueError::Batch(fault) => batch(fault),
         IssueError::Rate(error) => rate(error),
+        IssueError::Quota { over, retry_after } => quota(over, *retry_after),
+        IssueError::WindowClosed { retry_after } => window_closed(*retry_after),
         IssueError::Clock(_) => Problem::new(503, "clock.unsafe", "Clock not to be trusted")
             .detail("nothing was released; tell the administrator, then repeat the batch unchanged")
             .retry_after(RETRY_PERSON_SECONDS),
@@ -158,6 +161,34 @@ fn rate(error: &RateError) -> Problem {
                 .retry_after(*retry_after)
         }
     }
+}
+
+/// A batch that no day holds is told so: it would be repeated for ever.
+fn quota(over: &OverQuota, retry_after: u64) -> Problem {
+    if over.never_fits() {
+        return over_limit(&format!(
+            "the batch has {} certificates and the issuer's daily quota is {}, so it never fits",
+            over.wanted, over.quota
+        ));
+    }
+    Problem::new(429, "rate.exceeded", "Daily quota reached")
+        .detail(format!(
+            "the issuer's daily quota is {} certificates, {} are left today and the batch has {}; repeat it \
+             unchanged after midnight in Viet Nam, or send what is left",
+            over.quota,
+            over.left(),
+            over.wanted
+        ))
+        .retry_after(retry_after)
+}
+
+fn window_closed(retry_after: u64) -> Problem {
+    Problem::new(503, "window.closed", "Signing window closed")
+        .detail(
+            "the issuer signs at other hours, and nothing was released; repeat the batch unchanged \
+             when the window opens, or ask an officer to open it",
+        )
+        .retry_after(retry_after)
 }
 
 fn over_limit(fault: &impl std::fmt::Display) -> Problem {
