@@ -9,7 +9,7 @@ use prometheus::{
     IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
-pub use prometheus::{Error as MetricsError, IntGauge as Gauge};
+pub use prometheus::{Error as MetricsError, HistogramTimer, IntGauge as Gauge};
 
 /// All metrics of the front process.
 #[derive(Debug)]
@@ -92,7 +92,7 @@ impl Metrics {
                 "route",
             )?,
             inflight: gauge(&r, "http_inflight", "Requests being answered.")?,
-            connections: gauge(&r, "connections", "Open connections of the signing listener.")?,
+            connections: gauge(&r, "connections", "Open TLS connections, officers' included.")?,
             handshakes: counters(
                 &r,
                 "tls_handshakes_total",

@@ -137,7 +137,7 @@ fn tls(config: &Config) -> Result<(Arc<ServerConfig>, i64), Vec<Fault>> {
     };
     let remedy = "put a PEM file of its kind there";
     let fault = |error: TlsError| vec![fault(error.file(), "signing", &error, remedy)];
-    Ok((server::signing_config(&files).map_err(fault)?, server::not_after(&files).map_err(fault)?))
+    Ok((server::mutual_config(&files).map_err(fault)?, server::not_after(&files).map_err(fault)?))
 }
 
 /// The ledger is opened by `serve` alone; that its folder is there can be told beforehand.

@@ -19,7 +19,7 @@ use crate::hsm::{FaultKind, HsmError, HsmEvents, Pool};
 use crate::issue::Issuing;
 use crate::ledger::{Ledger, LedgerError, Settings};
 use crate::metrics::{Metrics, MetricsError};
-use crate::server::{self, Bounds, SigningListener};
+use crate::server::{self, Bounds, MutualListener};
 use crate::systemd::{self, Sockets};
 
 /// What ends the daemon with a failure. To blame: the operator, unless it says otherwise.
@@ -77,14 +77,14 @@ pub(super) async fn run(loaded: Loaded, sockets: Sockets) -> Result<(), RunError
 
     let (stop, stopped) = watch::channel(false);
     let routes = Arc::new(api::Signing::new(Arc::clone(&app), request_limits(limits)));
-    let listener = SigningListener {
+    let listener = MutualListener {
         socket: signing_socket,
         tls,
         routes: Arc::clone(&routes),
         bounds: bounds(limits),
         metrics,
     };
-    let signing_task = tokio::spawn(server::sign(listener, stopped.clone()));
+    let signing_task = tokio::spawn(server::serve(listener, stopped.clone()));
     let observation = Arc::new(Observation::new(Arc::clone(&app)));
     let observing = tokio::spawn(server::observe(observability_socket, observation, stopped));
     tokio::spawn(systemd::feed_watchdog());

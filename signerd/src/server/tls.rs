@@ -79,11 +79,11 @@ impl TlsError {
     }
 }
 
-/// The TLS side of the signing listener.
+/// The TLS side of a listener with client certificates.
 ///
 /// # Errors
 /// A file that is missing, empty or does not fit the others.
-pub fn signing_config(files: &TlsFiles) -> Result<Arc<ServerConfig>, TlsError> {
+pub fn mutual_config(files: &TlsFiles) -> Result<Arc<ServerConfig>, TlsError> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let roots = roots(&files.client_ca)?;
     let crls = all::<CertificateRevocationListDer<'static>>(&files.client_crl, "revocation list")?;

@@ -62,8 +62,8 @@ async fn the_day_ends_at_midnight_in_viet_nam() {
     assert_eq!(tried(&ledger, 2, at(2, &[3, 4], MIDNIGHT, 2)).await, None);
     assert!(tried(&ledger, 3, at(3, &[5], MIDNIGHT + 86_399, 2)).await.is_some());
     assert_eq!(tried(&ledger, 3, at(3, &[5], MIDNIGHT + 86_400, 2)).await, None);
-    assert!(tried(&ledger, 4, at(4, &[6], MIDNIGHT - 86_400, 0)).await.is_some());
-    assert_eq!(tried(&ledger, 4, at(4, &[6, 7], MIDNIGHT - 86_400, 2)).await, None);
+    assert!(tried(&ledger, 4, at(4, &[6], MIDNIGHT - 86_401, 0)).await.is_some());
+    assert_eq!(tried(&ledger, 4, at(4, &[6, 7], MIDNIGHT - 86_401, 2)).await, None);
 }
 
 #[tokio::test]
