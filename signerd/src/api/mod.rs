@@ -7,9 +7,11 @@
 mod exchange;
 mod media;
 mod observe;
+mod officer;
 mod problem;
 mod signing;
 
 pub use exchange::{Phase, Routes};
 pub use observe::{Observation, Readiness};
+pub use officer::Officers;
 pub use signing::{Limits, Signing};

@@ -15,11 +15,12 @@ use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};
 
 use crate::access::{Access, Client, Identity};
 use crate::clock;
-use crate::config::{Config, Fault};
+use crate::config::{Config, Fault, MutualTls};
 use crate::hcert::{Alg, SignerCertificate};
 use crate::issue::CHUNKS_AT_THE_HSM;
 use crate::server::{self, ServerConfig, TlsError, TlsFiles};
 use crate::statement::{RegisteredCertificate, TrustAnchors, Units, Verifiers};
+use crate::systemd::Sockets;
 
 /// All that a start needs.
 pub(super) struct Loaded {
@@ -31,6 +32,8 @@ pub(super) struct Loaded {
     pub(super) verifiers: Verifiers,
     pub(super) units: Units,
     pub(super) tls: Arc<ServerConfig>,
+    pub(super) officer_tls: Option<Arc<ServerConfig>>,
+    /// The earlier end of the listeners' certificates.
     pub(super) tls_not_after: i64,
 }
 
@@ -42,6 +45,9 @@ impl Loaded {
             "configuration is good: {units} units, listening on {}",
             self.config.signing.listen
         )];
+        if let Some(officer) = &self.config.officer {
+            lines.push(format!("officers on {}", officer.listen));
+        }
         let mut signers: Vec<_> = self.signers.iter().collect();
         signers.sort_by_key(|(issuer, _)| *issuer);
         for (issuer, signer) in signers {
@@ -53,6 +59,16 @@ impl Loaded {
     }
 }
 
+impl Loaded {
+    /// A socket that was passed and that nobody would serve: its callers would wait for ever.
+    pub(super) fn unserved(&self, sockets: &Sockets, file: &Path) -> Option<Fault> {
+        (sockets.officer.is_some() && self.config.officer.is_none()).then(|| {
+            let remedy = "add the table, or systemctl disable --now signerd-officer.socket";
+            fault(file, "officer", "is absent, but systemd passed the officers' socket", remedy)
+        })
+    }
+}
+
 /// Reads and checks everything.
 pub(super) fn load(file: &Path) -> Result<Loaded, Vec<Fault>> {
     let config = front(file)?;
@@ -60,7 +76,8 @@ pub(super) fn load(file: &Path) -> Result<Loaded, Vec<Fault>> {
     let hsm = collect(hsm(&config), &mut faults);
     let policy = collect(policy(&config), &mut faults);
     let tls = collect(tls(&config), &mut faults);
-    let (Some(hsm), Some(policy), Some((tls, tls_not_after))) = (hsm, policy, tls) else {
+    let (Some(hsm), Some(policy), Some(Tls { signing, officer, not_after })) = (hsm, policy, tls)
+    else {
         return Err(faults);
     };
     faults.extend(ledger_folder(&config.ledger));
@@ -79,8 +96,9 @@ pub(super) fn load(file: &Path) -> Result<Loaded, Vec<Fault>> {
                 signers,
                 verifiers,
                 units,
-                tls,
-                tls_not_after,
+                tls: signing,
+                officer_tls: officer,
+                tls_not_after: not_after,
             })
         }
         _ => Err(faults),
@@ -128,16 +146,45 @@ fn policy(config: &Config) -> Result<Policy, Vec<Fault>> {
     })
 }
 
-fn tls(config: &Config) -> Result<(Arc<ServerConfig>, i64), Vec<Fault>> {
-    let files = TlsFiles {
-        certificate: config.signing.certificate.clone(),
-        key: config.signing.key.clone(),
-        client_ca: config.signing.client_ca.clone(),
-        client_crl: config.signing.client_crl.clone(),
+/// The TLS side of the listeners.
+struct Tls {
+    signing: Arc<ServerConfig>,
+    officer: Option<Arc<ServerConfig>>,
+    not_after: i64,
+}
+
+fn tls(config: &Config) -> Result<Tls, Vec<Fault>> {
+    let files = tls_files(&config.signing);
+    let (signing, not_after) = mutual("signing", &files)?;
+    let Some(officer) = &config.officer else {
+        return Ok(Tls { signing, officer: None, not_after });
     };
-    let remedy = "put a PEM file of its kind there";
-    let fault = |error: TlsError| vec![fault(error.file(), "signing", &error, remedy)];
-    Ok((server::mutual_config(&files).map_err(fault)?, server::not_after(&files).map_err(fault)?))
+    let officer = tls_files(officer);
+    let (tls, officer_not_after) = mutual("officer", &officer)?;
+    let unreadable = |error: TlsError| vec![fault(error.file(), "officer", &error, PEM_REMEDY)];
+    if server::share_authority(&files, &officer).map_err(unreadable)? {
+        let problem = "is also an authority of the signing listener: its clients would be officers";
+        let remedy = "give the officers an authority of their own";
+        return Err(vec![fault(&officer.client_ca, "officer.client_ca", problem, remedy)]);
+    }
+    Ok(Tls { signing, officer: Some(tls), not_after: not_after.min(officer_not_after) })
+}
+
+const PEM_REMEDY: &str = "put a PEM file of its kind there";
+
+fn mutual(section: &str, files: &TlsFiles) -> Result<(Arc<ServerConfig>, i64), Vec<Fault>> {
+    let fault = |error: TlsError| vec![fault(error.file(), section, &error, PEM_REMEDY)];
+    Ok((server::mutual_config(files).map_err(fault)?, server::not_after(files).map_err(fault)?))
+}
+
+fn tls_files(listener: &MutualTls) -> TlsFiles {
+    let MutualTls { certificate, key, client_ca, client_crl, .. } = listener;
+    TlsFiles {
+        certificate: certificate.clone(),
+        key: key.clone(),
+        client_ca: client_ca.clone(),
+        client_crl: client_crl.clone(),
+    }
 }
 
 /// The ledger is opened by `serve` alone; that its folder is there can be told beforehand.

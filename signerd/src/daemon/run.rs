@@ -13,13 +13,13 @@ use tokio::time::timeout;
 
 use super::load::Loaded;
 use crate::api::{self, Observation, Readiness};
-use crate::clock::Clock;
+use crate::clock::{self, Clock};
 use crate::config::Limits;
 use crate::hsm::{FaultKind, HsmError, HsmEvents, Pool};
-use crate::issue::Issuing;
+use crate::issue::{Issuing, window};
 use crate::ledger::{Ledger, LedgerError, Settings};
 use crate::metrics::{Metrics, MetricsError};
-use crate::server::{self, Bounds, MutualListener};
+use crate::server::{self, Bounds, MutualListener, ServerConfig};
 use crate::systemd::{self, Sockets};
 
 /// What ends the daemon with a failure. To blame: the operator, unless it says otherwise.
@@ -69,9 +69,13 @@ pub(super) async fn run(loaded: Loaded, sockets: Sockets) -> Result<(), RunError
     let signals = Signals::new().map_err(RunError::Signals)?;
     let limits = loaded.config.limits;
     let (signing_socket, signing) = listen(sockets.signing, loaded.config.signing.listen).await?;
+    let officer = match &loaded.config.officer {
+        Some(officer) => Some(listen(sockets.officer, officer.listen).await?),
+        None => None,
+    };
     let (observability_socket, observability) =
         listen(sockets.observability, loaded.config.observability).await?;
-    let tls = Arc::clone(&loaded.tls);
+    let (tls, officer_tls) = (Arc::clone(&loaded.tls), loaded.officer_tls.clone());
     metrics.tls_not_after.set(loaded.tls_not_after);
     let app = Arc::new(assemble(loaded, Arc::clone(&metrics))?);
 
@@ -85,6 +89,10 @@ pub(super) async fn run(loaded: Loaded, sockets: Sockets) -> Result<(), RunError
         metrics,
     };
     let signing_task = tokio::spawn(server::serve(listener, stopped.clone()));
+    let officer_task = officer.zip(officer_tls).map(|(bound, tls)| {
+        let listener = officer_listener(&app, limits, bound, tls);
+        tokio::spawn(server::serve(listener, stopped.clone()))
+    });
     let observation = Arc::new(Observation::new(Arc::clone(&app)));
     let observing = tokio::spawn(server::observe(observability_socket, observation, stopped));
     tokio::spawn(systemd::feed_watchdog());
@@ -100,6 +108,9 @@ pub(super) async fn run(loaded: Loaded, sockets: Sockets) -> Result<(), RunError
     let _ = stop.send(true);
     // A listener that panicked has nothing left to drain.
     let _ = signing_task.await;
+    if let Some(task) = officer_task {
+        let _ = task.await;
+    }
     let _ = observing.await;
     // A batch whose client is gone is finished all the same.
     let _ = timeout(Duration::from_secs(limits.drain_seconds), routes.idle()).await;
@@ -157,6 +168,28 @@ async fn listen(
         .map_err(|source| RunError::Listen { address, source })
 }
 
+/// The officers' listener. A handful of people have plenty in a handful of connections, and may not
+/// take memory from the issuing system.
+fn officer_listener(
+    app: &Arc<Issuing>,
+    limits: Limits,
+    (socket, address): (TcpListener, SocketAddr),
+    tls: Arc<ServerConfig>,
+) -> MutualListener<api::Officers> {
+    log::info!("officers on {address}");
+    let body_wait = Duration::from_secs(limits.body_seconds);
+    MutualListener {
+        socket,
+        tls,
+        routes: Arc::new(api::Officers::new(Arc::clone(app), body_wait)),
+        bounds: Bounds { connections_max: OFFICER_CONNECTIONS_MAX, ..bounds(limits) },
+        metrics: Arc::clone(&app.metrics),
+    }
+}
+
+/// Most connections of officers at once.
+const OFFICER_CONNECTIONS_MAX: usize = 16;
+
 fn request_limits(limits: Limits) -> api::Limits {
     api::Limits {
         body_bytes_max: limits.body_bytes_max,
@@ -213,12 +246,16 @@ async fn keep_house(app: Arc<Issuing>) {
     }
 }
 
-/// Tells the journal and systemd when readiness changes, once per change.
+/// Tells the journal and systemd when readiness changes, once per change, and Prometheus how the
+/// signing windows stand.
 async fn watch_readiness(app: Arc<Issuing>) {
     let mut pulse = tokio::time::interval(READINESS);
     let mut before = None;
     loop {
         pulse.tick().await;
+        if let Err(error) = window::observe(&app, clock::seconds_since_1970()).await {
+            log::debug!("windows not observed: {error}");
+        }
         let readiness = Readiness::of(&app).await;
         if before.as_ref() == Some(&readiness) {
             continue;

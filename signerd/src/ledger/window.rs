@@ -57,7 +57,8 @@ impl WindowOverride {
     }
 
     /// Whether another one grants the same: who repeats a request whose answer was lost says the same.
-    pub(super) fn says_the_same(&self, other: &Self) -> bool {
+    #[must_use]
+    pub fn says_the_same(&self, other: &Self) -> bool {
         self.until == other.until && self.officer == other.officer && self.reason == other.reason
     }
 
