@@ -132,6 +132,11 @@ install_configuration() {
     install -D --mode=0600 "$pki/server.key" "$1/tls/server.key"
     install -D --mode=0644 "$pki/ca.pem" "$1/tls/clients-ca.pem"
     install -D --mode=0644 "$pki/crl.pem" "$1/tls/clients-crl.pem"
+    install -D --mode=0644 "$pki/officer-ca.pem" "$1/tls/officers-ca.pem"
+    install -D --mode=0644 "$pki/officer-crl.pem" "$1/tls/officers-crl.pem"
+    install -D --mode=0600 "$pki/officer-1.pem" "$1/officer.pem"
+    install -D --mode=0600 "$pki/officer-1.key" "$1/officer.key"
+    sed -i '/^# \[officer\]/,$s/^# //' "$1/signerctl.toml"
     install -D --mode=0644 "$pki/ca.pem" "$1/ca.pem"
     install -D --mode=0600 "$pki/client.pem" "$1/client.pem"
     install -D --mode=0600 "$pki/client.key" "$1/client.key"
@@ -182,7 +187,8 @@ start_signerd() {
     inside systemd-run --quiet --wait --collect --pipe --uid=signerd \
         --property=LoadCredential=tls-key:/etc/signerd/tls/server.key \
         signerd check --config /etc/signerd/signerd.toml
-    inside systemctl enable --now --quiet signerd.socket signerd-observability.socket signerd.service
+    inside systemctl enable --now --quiet signerd.socket signerd-officer.socket \
+        signerd-observability.socket signerd.service
 }
 
 # ----------------------------------------------------------------------------------------- questions
