@@ -107,7 +107,8 @@ impl Officers {
         if phase == Phase::Draining {
             return Err(problem::draining());
         }
-        let rules = self.app.policy.issuer(issuer).ok_or_else(problem::issuer_unknown)?;
+        let rules = self.app.rules.load_full();
+        let rules = rules.policy.issuer(issuer).ok_or_else(problem::issuer_unknown)?;
         let always_open = rules.signing_window().is_none();
         let body = self.exchange.body(body).await?;
         let done = match route {

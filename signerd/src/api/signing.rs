@@ -13,7 +13,7 @@ use super::exchange::{Asked, Exchange, Phase, Place, Reply, Routes};
 use super::problem;
 use crate::access::{Client, RateError};
 use crate::hcert::{self, SignerCertificate};
-use crate::issue::{self, Answer, IssueError, Issuing};
+use crate::issue::{self, Answer, IssueError, Issuing, Warnings};
 use crate::logging;
 use crate::wire::cbor::{Bytes as Encoded, write};
 use crate::wire::problem::Problem;
@@ -61,7 +61,7 @@ impl Route {
 #[derive(Clone, Copy, Debug)]
 enum Work {
     Sign,
-    Preview,
+    Preview(Warnings),
 }
 
 impl Routes for Signing {
@@ -102,7 +102,8 @@ impl Signing {
         phase: Phase,
         asked: &Asked,
     ) -> Result<Reply, Problem> {
-        let client = self.app.access.client(certificate).ok_or_else(problem::client_unknown)?;
+        let client =
+            self.app.rules.load().access.client(certificate).ok_or_else(problem::client_unknown)?;
         let (route, method) = Route::find(head.uri.path()).ok_or_else(problem::not_found)?;
         if head.method != method {
             return Err(problem::method_not_allowed());
@@ -113,7 +114,7 @@ impl Signing {
         let work = match route {
             Route::TrustList => return self.trust_list(),
             Route::Sign => Work::Sign,
-            Route::Preview => Work::Preview,
+            Route::Preview => Work::Preview(wanted_warnings(head)),
         };
         self.exchange.check_announced(head)?;
         if phase == Phase::Draining {
@@ -137,7 +138,7 @@ impl Signing {
         let (app, id) = (Arc::clone(&self.app), client.id.clone());
         let task = tokio::spawn(async move {
             let result = match work {
-                Work::Preview => issue::preview(app, client, body).await,
+                Work::Preview(warnings) => issue::preview(app, client, body, warnings).await,
                 Work::Sign => issue::issue(app, client, body).await,
             };
             drop(place);
@@ -158,8 +159,8 @@ impl Signing {
     }
 
     fn trust_list(&self) -> Result<Reply, Problem> {
-        let mut signers: Vec<(&String, &Arc<SignerCertificate>)> =
-            self.app.signers.iter().collect();
+        let rules = self.app.rules.load();
+        let mut signers: Vec<(&String, &Arc<SignerCertificate>)> = rules.signers.iter().collect();
         signers.sort_by_key(|(issuer, _)| *issuer);
         let kids: Vec<hcert::Kid> = signers.iter().map(|(_, signer)| signer.kid()).collect();
         let entries: Vec<TrustListEntry<'_>> = signers
@@ -177,6 +178,16 @@ impl Signing {
             .collect();
         let body = write::to_vec(&entries).map_err(|error| problem::of(&error.into()))?;
         Ok(Reply { body, replayed: false })
+    }
+}
+
+/// Warnings are an addition to the contract's preview, and only for who asks for them.
+fn wanted_warnings(head: &Parts) -> Warnings {
+    let mut parameters = head.uri.query().unwrap_or_default().split('&');
+    if parameters.any(|parameter| parameter == "warnings=true") {
+        Warnings::Shown
+    } else {
+        Warnings::Hidden
     }
 }
 

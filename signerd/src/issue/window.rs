@@ -38,9 +38,9 @@ impl WindowState {
 /// The ledger cannot be asked.
 pub async fn states(app: &Issuing, now: i64) -> Result<Vec<WindowState>, LedgerError> {
     let mut overrides = app.ledger.windows(now).await?;
-    let mut states: Vec<WindowState> = app
-        .policy
-        .issuers()
+    let rules = app.rules.load_full();
+    let issuers = rules.policy.issuers();
+    let mut states: Vec<WindowState> = issuers
         .map(|rules| {
             let place = overrides.iter().position(|opened| opened.issuer == rules.id());
             state(rules, place.map(|place| overrides.swap_remove(place)), now)

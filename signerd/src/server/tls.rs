@@ -17,6 +17,8 @@ use thiserror::Error;
 use x509_cert::Certificate;
 use x509_cert::der::{Decode as _, Encode as _};
 
+use crate::ends::{self, End};
+
 /// The PEM texts that a TLS listener is made of.
 #[derive(Debug)]
 pub struct TlsFiles {
@@ -139,6 +141,24 @@ pub fn share_authority(one: &TlsFiles, other: &TlsFiles) -> Result<bool, TlsErro
 fn public_key(certificate: &[u8]) -> Option<Vec<u8>> {
     let certificate = Certificate::from_der(certificate).ok()?;
     certificate.tbs_certificate().subject_public_key_info().to_der().ok()
+}
+
+/// When the files of the listener end.
+///
+/// # Errors
+/// A file cannot be read.
+pub fn ends(files: &TlsFiles) -> Result<Vec<End>, TlsError> {
+    let name = |file: &Path| file.display().to_string();
+    let certificates = |file: &PathBuf| {
+        let found = all::<CertificateDer<'static>>(file, "certificate")?;
+        Ok(ends::of_certificates(&name(file), found.iter().map(AsRef::as_ref)))
+    };
+    let lists = all::<CertificateRevocationListDer<'static>>(&files.client_crl, "revocation list")?;
+    let lists =
+        ends::of_revocation_lists(&name(&files.client_crl), lists.iter().map(AsRef::as_ref));
+    let server = certificates(&files.certificate)?.map(|end| End { needed: true, ..end });
+    let ends = [server, certificates(&files.client_ca)?, lists];
+    Ok(ends.into_iter().flatten().collect())
 }
 
 fn roots(file: &PathBuf) -> Result<RootCertStore, TlsError> {
