@@ -36,6 +36,7 @@ main() {
     step "synchronised: ready" ready
     step "users" users
     step "a round of signing" sign first
+    step "an officer sees the windows" windows
     step "a worker is killed: the front gets another one" worker_killed
     step "the front restarts: callers wait, workers stay" front_restarted
     step "a wrong PIN is tried once, and never by a restart" wrong_pin
@@ -231,6 +232,9 @@ sign() {
         inside signerctl trust-list --json --output /srv/trust-list.json &&
         inside signerctl verify "/srv/$1.out" --trust-list /srv/trust-list.json >/dev/null
 }
+
+# Through the socket that systemd passes for the officers. Which hours there are is the example's matter.
+windows() { inside signerctl window show --issuer vn-moh | grep --quiet '^vn-moh '; }
 
 worker_killed() {
     local before

@@ -237,6 +237,28 @@ fn the_tool_shows_opens_and_closes() {
         assert_eq!(refused.status.code(), Some(code), "{arguments:?}");
         assert!(text(&refused.stderr).contains(complaint), "{}", text(&refused.stderr));
     }
+    // Who signs outside the window is told at once: repetitions for minutes would not help.
+    let (records, output) = (setup.path("records.jsonl"), setup.path("out.jsonl"));
+    let mut sample = setup.signerctl();
+    assert!(
+        sample
+            .args(["sample", "--count", "1", "--output"])
+            .arg(&records)
+            .status()
+            .unwrap()
+            .success()
+    );
+    let mut sign = setup.signerctl();
+    let signed = sign
+        .arg("sign")
+        .arg(&records)
+        .args(["--quiet", "--issuer", ISSUER, "--output"])
+        .arg(&output);
+    let signed = signed.output().unwrap();
+    assert_eq!(signed.status.code(), Some(4));
+    let told = text(&signed.stderr);
+    assert!(told.contains("after 1 attempts") && told.contains("signerctl window open"), "{told}");
+
     setup.change("signerctl.toml", "[officer]", "[sample2]");
     assert_eq!(window(&["show"]).status.code(), Some(2));
     daemon.signal(Signal::TERM);

@@ -194,7 +194,9 @@ impl Client {
                 Err(Attempt::Failed(error)) => return Err(error),
                 Err(Attempt::Again(error, at_least)) => (error, at_least),
             };
-            if attempts > self.patience.retries {
+            let left = self.patience.retries.saturating_add(1).saturating_sub(attempts);
+            // A window that opens in the evening: all repetitions would end before it does.
+            if left == 0 || at_least > RETRY_AFTER_MAX.saturating_mul(left) {
                 return Err(ClientError::GaveUp { attempts, last: Box::new(error) });
             }
             sleep(pause(attempts).max(at_least.min(RETRY_AFTER_MAX))).await;
