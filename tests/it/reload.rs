@@ -142,3 +142,25 @@ async fn what_a_reload_cannot_change_is_told() {
     daemon
         .wait_until("told", |daemon| daemon.log().contains("not what the daemon was started with"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_is_revoked_ends_with_its_next_request() {
+    // After a reload of the clients' revocation list, an open connection of a revoked client is told
+    // `client.unknown`, and no new one is accepted; other clients go on over theirs.
+    let setup = Setup::new();
+    let authority = Authority::of(&setup, "ca");
+    let uri = "subjectAltName=URI:urn:signerd:client:moh-issuing";
+    authority.issue("second", Validity::Now, &format!("extendedKeyUsage=clientAuth\n{uri}"));
+    let mut daemon = Daemon::ready(&setup);
+    let (client, second) = (Client::new(&setup), Client::named(&setup, "second"));
+    assert_eq!(second.get("/v1/trust-list").await.unwrap().status, 200);
+    assert_eq!(client.get("/v1/trust-list").await.unwrap().status, 200);
+    authority.revoke("second");
+    authority.list("crl", Validity::Days(30));
+    reload(&mut daemon, "ok");
+    let refused = second.get("/v1/trust-list").await;
+    // The client may have opened a new connection, which is then refused by TLS.
+    assert!(refused.is_err() || refused.unwrap().status == 403);
+    assert!(Client::named(&setup, "second").get("/v1/trust-list").await.is_err());
+    assert_eq!(client.get("/v1/trust-list").await.unwrap().status, 200);
+}
