@@ -17,6 +17,7 @@ use super::output::FileError;
 use super::pem::PemError;
 use super::qr::QrVerbError;
 use super::records::RecordsError;
+use super::rejects::RejectsError;
 use super::sample::SampleError;
 use super::sign::SignError;
 use super::texts::TextsError;
@@ -108,6 +109,9 @@ pub enum CtlError {
         /// The fault and its line.
         source: RecordsError,
     },
+    /// See [`RejectsError`].
+    #[error(transparent)]
+    Rejects(#[from] RejectsError),
     /// The asynchronous runtime could not be started: the system is out of threads or memory.
     #[error("cannot start: {0}")]
     Runtime(io::Error),
@@ -137,6 +141,7 @@ impl CtlError {
             Self::Client(error) => client_exit(error),
             Self::Answer(_) => 4,
             Self::Sample(error) if error.is_usage() => 2,
+            Self::Rejects(error) if error.is_usage() => 2,
             Self::Inspect(InspectError::Texts(TextsError::Nothing(_)))
             | Self::Verify(VerifyError::Texts(TextsError::Nothing(_)))
             | Self::Qr(
@@ -150,6 +155,7 @@ impl CtlError {
             | Self::Journal(_)
             | Self::Pem(_)
             | Self::Records { .. }
+            | Self::Rejects(_)
             | Self::Runtime(_)
             | Self::Sample(_)
             | Self::Qr(_)
@@ -185,6 +191,7 @@ impl CtlError {
                  of {\"record\": …}."
                     .into()
             }
+            Self::Rejects(error) => error.remedy().into(),
             Self::Runtime(_) => "Free memory or raise the limit of threads, then repeat.".into(),
             Self::Sample(error) => error.remedy().into(),
             Self::Sign(error) => error.remedy().into(),
@@ -258,7 +265,7 @@ pub(super) fn refusal_remedy(code: &str) -> &'static str {
     }
 }
 
-fn journal_remedy(error: &JournalError) -> &'static str {
+pub(super) fn journal_remedy(error: &JournalError) -> &'static str {
     match error {
         JournalError::File(_) => "Check that the folder exists, is yours and has room.",
         JournalError::InUse(_) => "Wait for the other run to end, or choose another --output.",

@@ -26,6 +26,7 @@ pub mod pem;
 pub mod preview;
 pub mod qr;
 pub mod records;
+pub mod rejects;
 pub mod sample;
 pub mod sign;
 pub mod texts;
@@ -90,6 +91,8 @@ enum Verb {
     Inspect(inspect::Args),
     /// Draw certificates as QR symbols
     Qr(qr::Args),
+    /// List rejected records for review, by group, area or unit
+    Rejects(rejects::Args),
     /// Fetch the signer certificates
     TrustList(trust_list::Args),
     /// Write the manual pages
@@ -159,6 +162,7 @@ fn run(cli: &Cli, out: &mut dyn Write) -> Result<Outcome, CtlError> {
         Verb::Qr(args) => {
             offline(out, |streams| Ok(qr::run(args, streams).map(|()| Outcome::Done)?))
         }
+        Verb::Rejects(args) => rejects::run(args, &context, out),
         Verb::TrustList(args) => trust_list::run(args, &context, out),
         Verb::Man(args) => man::man(args),
         Verb::Completions(args) => Ok(man::completions(args, out)),
