@@ -24,6 +24,7 @@ mod observe;
 mod pin;
 mod privacy;
 mod reasons;
+mod rejects;
 mod requests;
 mod resume;
 mod signing;

@@ -25,6 +25,9 @@ const HEADINGS: u32 = 2;
 const HEADING_POINTS: u32 = 32;
 /// Columns that stay in sight: number and name.
 const FROZEN_COLUMNS: u16 = 2;
+/// The built-in number format "@" (ECMA-376 §18.8.30): the cell is text, also when somebody types a
+/// corrected number into it.
+const TEXT: u8 = 49;
 /// ISO 216 A4, by the numbers of the format.
 const A4: u8 = 9;
 /// From about here a part of the file can need ZIP's 64-bit form, which old readers do not know.
@@ -99,8 +102,8 @@ impl Book {
             .set_align(FormatAlign::VerticalCenter)
             .set_background_color(Color::RGB(0x00DD_EBF7))
             .set_border(FormatBorder::Thin);
-        // "@": the cell is text, also when somebody types a corrected number into it.
-        let cell = Format::new().set_num_format("@").set_text_wrap().set_align(FormatAlign::Top);
+        let cell =
+            Format::new().set_num_format_index(TEXT).set_text_wrap().set_align(FormatAlign::Top);
         let ahead = subject.lists.iter().rev().copied().collect();
         let mut book = Self { workbook, heading, cell, ahead, sheet_rows_max, current: None };
         book.summary(subject)?;

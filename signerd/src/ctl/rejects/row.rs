@@ -326,6 +326,14 @@ mod tests {
     const POLICY: &str = r#"
 version = 1
 value_sets = ["qd-5772"]
+[issuer.vn-moh]
+clients = ["moh-issuing"]
+iss = "VN"
+issuing_body = "Bộ Y tế"
+[[verifier]]
+certificate = "verifier.pem"
+[facility_trust]
+ca = ["ca.pem"]
 [[facility]]
 id = "79-TTYT-Q1"
 name = "Trung tâm Y tế Quận 1"

@@ -18,6 +18,14 @@ use crate::ctl::records::model::tests::full_record;
 const POLICY: &str = r#"
 version = 1
 value_sets = ["qd-5772"]
+[issuer.vn-moh]
+clients = ["moh-issuing"]
+iss = "VN"
+issuing_body = "Bộ Y tế"
+[[verifier]]
+certificate = "verifier.pem"
+[facility_trust]
+ca = ["ca.pem"]
 [[facility]]
 id = "79-TTYT-Q1"
 name = "Trung tâm Y tế Quận 1"
@@ -136,8 +144,8 @@ fn sheets(path: &Path) -> BTreeMap<String, Vec<Vec<String>>> {
             Data::Float(n) if [0, 15].contains(&column) || name.starts_with('T') => n.to_string(),
             other => panic!("{name}: {other:?} in column {column}"),
         };
-        let rows = range.rows().map(|row| row.iter().enumerate().map(text).collect());
-        sheets.insert(name, rows.collect());
+        let rows = range.rows().map(|row| row.iter().enumerate().map(text).collect()).collect();
+        sheets.insert(name, rows);
     }
     sheets
 }
@@ -164,7 +172,7 @@ fn every_rejected_record_stands_once_in_each_of_its_lists() {
     assert_eq!(names(SHEETS[0]), ["Nguyễn Văn A", "Vũ\u{fffd}\u{fffd}G"]);
     assert_eq!(names(SHEETS[1]), ["Phạm D", "Trần Thị B"]);
     assert_eq!(names(SHEETS[2]), ["Phạm D", "Đỗ Ê"]);
-    assert_eq!(names(SHEETS[3]), ["=HYPERLINK(\"http://x\")", "Nguyễn Văn A"]);
+    assert_eq!(names(SHEETS[3]), ["Nguyễn Văn A", "=HYPERLINK(\"http://x\")"]);
     assert_eq!(sheets.len(), 5);
     let summary = &sheets["Tổng hợp - Summary"];
     assert_eq!(summary[0][..3], ["Địa bàn", "Tên", "Số bản ghi"]);
@@ -224,7 +232,7 @@ fn sheets_are_ready_for_work_and_print() {
     assert!(!sheet.contains("<f>") && !sheet.contains("<hyperlink"));
     let workbook = xml("xl/workbook.xml");
     assert!(workbook.contains("'1 Thiếu số - No number'!$1:$2</definedName>"), "{workbook}");
-    // numFmtId 49 is "@".
+    // Number format 49 is "@": text.
     assert!(xml("xl/styles.xml").contains(r#"numFmtId="49""#));
 }
 
@@ -250,7 +258,7 @@ fn the_csv_says_the_same() {
             assert!(!cell.starts_with(['=', '+', '-', '@']), "{cell}");
         }
     }
-    assert_eq!(&rows[6][2], "'=HYPERLINK(\"http://x\")");
+    assert_eq!(&rows[7][2], "'=HYPERLINK(\"http://x\")");
     assert_eq!(&rows[6][7], "'+84901234567");
     assert_eq!(&rows[2][0], "2. CCCD/Mã định danh sai định dạng / 2. Identity number badly formed");
 }
