@@ -84,8 +84,8 @@ reason_codes! {
         "the date of the dose is in the future in Viet Nam; correct it"
         "ngày tiêm sau ngày hiện tại theo giờ Việt Nam; sửa lại ngày tiêm";
     DoseDateTooEarly "dose.date_too_early"
-        "the dose is dated before vaccines against COVID-19 were given; correct it"
-        "ngày tiêm trước khi có tiêm chủng vắc xin phòng COVID-19; sửa lại ngày tiêm";
+        "the dose is dated before its product was given to anybody outside trials; correct date or product"
+        "ngày tiêm trước khi sản phẩm vắc xin này được tiêm ngoài thử nghiệm lâm sàng; sửa lại ngày tiêm hoặc sản phẩm";
     DoseBeforeBirth "dose.before_birth"
         "the dose is dated before the holder's birth; correct one of the dates"
         "ngày tiêm trước ngày sinh; sửa lại ngày tiêm hoặc ngày sinh";
@@ -154,6 +154,9 @@ reason_codes! {
     FacilityNotItsDose "facility.not_its_dose"
         "the signing unit neither gave the dose nor manages the unit that gave it nor is its delegate by the registry; have the right unit sign"
         "đơn vị ký không phải là nơi tiêm, đơn vị quản lý hoặc đơn vị được ủy quyền theo danh sách đăng ký; đề nghị đúng đơn vị thực hiện ký số";
+    FacilityNotOfIssuer "facility.not_of_issuer"
+        "the issuer does not certify doses of the unit that gave this one; send it to the issuer that covers the unit, or correct the unit"
+        "đơn vị cấp không ký xác nhận các mũi tiêm của cơ sở tiêm này; gửi đến đơn vị cấp phụ trách cơ sở đó, hoặc sửa lại cơ sở tiêm";
 
     DoseAlreadyCertified "dose.already_certified"
         "the dose is certified already in another batch; use that certificate"
