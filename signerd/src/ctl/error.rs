@@ -21,6 +21,7 @@ use super::rejects::RejectsError;
 use super::sample::SampleError;
 use super::sign::SignError;
 use super::texts::TextsError;
+use super::value_sets::ValueSetsError;
 use super::verify::{self, VerifyError};
 
 /// The exit codes, for `--help` and the manual page.
@@ -124,12 +125,18 @@ pub enum CtlError {
     /// Stdout cannot be written.
     #[error("cannot write the result: {0}")]
     Stdout(#[from] io::Error),
-    /// The value sets that come with the tool do not fit together; a bug.
+    /// See [`ValueSetsError`]; a bug where only sets that come with the tool are chosen.
     #[error(transparent)]
-    ValueSets(#[from] policy::value_set::ValueSetFault),
+    ValueSets(#[from] ValueSetsError),
     /// See [`VerifyError`].
     #[error(transparent)]
     Verify(#[from] VerifyError),
+}
+
+impl From<policy::value_set::ValueSetFault> for CtlError {
+    fn from(fault: policy::value_set::ValueSetFault) -> Self {
+        Self::ValueSets(fault.into())
+    }
 }
 
 impl CtlError {
@@ -142,6 +149,7 @@ impl CtlError {
             Self::Answer(_) => 4,
             Self::Sample(error) if error.is_usage() => 2,
             Self::Rejects(error) if error.is_usage() => 2,
+            Self::ValueSets(error) if error.is_usage() => 2,
             Self::Inspect(InspectError::Texts(TextsError::Nothing(_)))
             | Self::Verify(VerifyError::Texts(TextsError::Nothing(_)))
             | Self::Qr(
@@ -182,7 +190,7 @@ impl CtlError {
                 "Check the paths and what the files hold; the manual page says which forms are read."
                     .into()
             }
-            Self::Encode(_) | Self::ValueSets(_) => "This is a fault of signerctl; report it.".into(),
+            Self::Encode(_) => "This is a fault of signerctl; report it.".into(),
             Self::File(_) => "Check that the folder exists, is yours and has room.".into(),
             Self::Journal(error) => journal_remedy(error).into(),
             Self::Pem(_) => "Check the file that the settings name, and who may read it.".into(),
@@ -196,6 +204,7 @@ impl CtlError {
             Self::Sample(error) => error.remedy().into(),
             Self::Sign(error) => error.remedy().into(),
             Self::Stdout(_) => "Check where the output goes.".into(),
+            Self::ValueSets(error) => error.remedy(),
         }
     }
 }

@@ -31,6 +31,7 @@ pub mod sample;
 pub mod sign;
 pub mod texts;
 pub mod trust_list;
+pub mod value_sets;
 pub mod verify;
 
 use client::Patience;
@@ -95,6 +96,8 @@ enum Verb {
     Rejects(rejects::Args),
     /// Fetch the signer certificates
     TrustList(trust_list::Args),
+    /// Show value sets, and what a change of them would change
+    ValueSets(value_sets::Args),
     /// Write the manual pages
     #[command(hide = true)]
     Man(man::ManArgs),
@@ -164,6 +167,7 @@ fn run(cli: &Cli, out: &mut dyn Write) -> Result<Outcome, CtlError> {
         }
         Verb::Rejects(args) => rejects::run(args, &context, out),
         Verb::TrustList(args) => trust_list::run(args, &context, out),
+        Verb::ValueSets(args) => value_sets::run(args, &context, out),
         Verb::Man(args) => man::man(args),
         Verb::Completions(args) => Ok(man::completions(args, out)),
     }

@@ -263,6 +263,7 @@ fn summary_headings(subject: &Subject<'_>) -> Vec<[String; 2]> {
     let pair = |pair: [&str; 2]| pair.map(str::to_owned);
     let place = match subject.by {
         By::Area => ["Địa bàn", "Area"],
+        By::Province => ["Tỉnh, thành phố", "Province"],
         By::Facility => ["Cơ sở tiêm", "Unit"],
         By::Approver => ["Cơ sở duyệt", "Approving unit"],
     };

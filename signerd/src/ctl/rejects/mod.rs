@@ -252,7 +252,10 @@ fn next_rejection(answers: &mut Answers) -> Result<Option<Rejection>, RejectsErr
 
 fn read_policy(path: &Path) -> Result<Policy, CtlError> {
     let text = std::fs::read_to_string(path).map_err(FileError::of("read", path))?;
-    Policy::parse(&text)
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let files =
+        |name: &str| std::fs::read_to_string(folder.join(name)).map_err(|error| error.to_string());
+    Policy::parse_with(&text, &files)
         .map_err(|faults| RejectsError::Policy { path: path.to_owned(), faults }.into())
 }
 

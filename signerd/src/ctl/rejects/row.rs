@@ -18,8 +18,10 @@ use crate::ctl::answer::Reason;
 /// By what rows are grouped (Công văn 1908, Annex 03).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum By {
-    /// By area, from the registry ("Theo địa bàn")
+    /// By area, from the registry: the smallest that it knows of a unit ("Theo địa bàn")
     Area,
+    /// By province: the largest area that the registry knows of a unit
+    Province,
     /// By the unit that gave the dose
     Facility,
     /// By the unit that manages that one, else by that one ("Theo cơ sở duyệt")
@@ -163,7 +165,7 @@ impl RowMaker<'_> {
             unit: dose.facility.clone(),
             unit_name: name.to_owned(),
             manager: self.unit_text(manager.unwrap_or_default()),
-            area: facility.map(area).unwrap_or_default(),
+            area: facility.map_or(String::new(), |facility| area_text(facility.areas())),
             doses: person.doses.iter().map(|dose| self.dose_text(dose)).collect(),
             codes,
             faults_vi,
@@ -184,10 +186,8 @@ impl RowMaker<'_> {
             name: unit.name().to_owned(),
         };
         match self.by {
-            By::Area => match area(facility) {
-                id if id.is_empty() => Place::NoArea,
-                id => Place::Known { id, name: String::new() },
-            },
+            By::Area => area(facility.areas()),
+            By::Province => area(facility.areas().get(..1).unwrap_or_default()),
             By::Facility => unit(facility),
             By::Approver => {
                 let manager = facility.managed_by();
@@ -220,9 +220,16 @@ pub(super) fn lists(reasons: &[Reason]) -> Vec<List> {
     lists
 }
 
-/// The one place that knows how the registry says where a unit is.
-fn area(facility: &Facility) -> String {
-    facility.area().unwrap_or_default().to_owned()
+/// The codes of areas, the largest first, as one.
+fn area_text(areas: &[String]) -> String {
+    areas.join("/")
+}
+
+fn area(areas: &[String]) -> Place {
+    match areas {
+        [] => Place::NoArea,
+        _ => Place::Known { id: area_text(areas), name: String::new() },
+    }
 }
 
 fn dose_in_question<'a>(
@@ -337,7 +344,7 @@ ca = ["ca.pem"]
 [[facility]]
 id = "79-TTYT-Q1"
 name = "Trung tâm Y tế Quận 1"
-area = "79"
+areas = ["79", "760"]
 managed_by = "79-SYT"
 [[facility]]
 id = "79-SYT"
@@ -372,7 +379,7 @@ name = "Sở Y tế"
         ];
         let row = row(By::Area, Q1, None, &reasons);
         assert_eq!(row.unit_name, "Trung tâm Y tế Quận 1");
-        assert_eq!((&*row.manager, &*row.area), ("79-SYT Sở Y tế", "79"));
+        assert_eq!((&*row.manager, &*row.area), ("79-SYT Sở Y tế", "79/760"));
         assert_eq!(row.codes, ["holder.id_missing", "dose.date_future"]);
         assert!(row.faults_vi[0].starts_with("Không có số định danh; bổ sung"));
         assert!(row.faults_vi[1].starts_with("Mũi 1, 2: ngày tiêm sau ngày"));
@@ -388,12 +395,14 @@ name = "Sở Y tế"
         let place = |by, unit| row(by, [unit; 2], None, &none).place;
         let known =
             |id: &str, name: &str| Place::Known { id: id.to_owned(), name: name.to_owned() };
-        assert!(place(By::Area, "79-TTYT-Q1") == known("79", ""));
+        assert!(place(By::Area, "79-TTYT-Q1") == known("79/760", ""));
+        assert!(place(By::Province, "79-TTYT-Q1") == known("79", ""));
         assert!(place(By::Facility, "79-TTYT-Q1") == known("79-TTYT-Q1", "Trung tâm Y tế Quận 1"));
         assert!(place(By::Approver, "79-TTYT-Q1") == known("79-SYT", "Sở Y tế"));
         assert!(place(By::Approver, "79-SYT") == known("79-SYT", "Sở Y tế"));
         assert!(place(By::Area, "79-SYT") == Place::NoArea);
-        for by in [By::Area, By::Facility, By::Approver] {
+        assert!(place(By::Province, "79-SYT") == Place::NoArea);
+        for by in [By::Area, By::Province, By::Facility, By::Approver] {
             assert!(place(by, "99-X") == Place::Unregistered);
         }
     }

@@ -113,6 +113,7 @@ impl Names {
     pub(super) fn of(&mut self, place: &Place, by: By) -> String {
         let kind = match by {
             By::Area => "area",
+            By::Province => "province",
             By::Facility => "unit",
             By::Approver => "approver",
         };

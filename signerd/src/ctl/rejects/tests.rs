@@ -29,16 +29,16 @@ ca = ["ca.pem"]
 [[facility]]
 id = "79-TTYT-Q1"
 name = "Trung tâm Y tế Quận 1"
-area = "79"
+areas = ["79"]
 managed_by = "79-SYT"
 [[facility]]
 id = "79-SYT"
 name = "Sở Y tế Thành phố Hồ Chí Minh"
-area = "79"
+areas = ["79"]
 [[facility]]
 id = "01-CDC-HN"
 name = "CDC Hà Nội"
-area = "01"
+areas = ["01"]
 "#;
 
 /// `rejects` alone, as the command line reads it.

@@ -58,7 +58,10 @@ pub(super) fn all(
     context: &Context,
 ) -> Result<Vec<PathBuf>, RejectsError> {
     let Found { lists, tally, rows, .. } = found;
-    room(&args.folder(), rows.bytes())?;
+    let folders = args.output.iter().map(|path| folder(path)).chain(args.split.as_deref());
+    for folder in folders.collect::<BTreeSet<_>>() {
+        room(folder, rows.bytes())?;
+    }
     let plan =
         Plan { args, paths: paths(args, &tally)?, lists, now: context.now, bytes: rows.bytes() };
     let bar = context.progress.bar(rows.rows(), "rows");

@@ -36,9 +36,8 @@ struct ListDifference<'a> {
 impl<'a> Difference<'a> {
     /// Compares two catalogues as they count on a day of issue.
     pub(super) fn of(old: &'a Catalogue, new: &'a Catalogue, on: Option<Date>) -> Self {
-        let lists = Kind::ALL.map(|kind| {
-            ListDifference::of(kind, old.codes(kind, on), new.codes(kind, on))
-        });
+        let lists = Kind::ALL
+            .map(|kind| ListDifference::of(kind, old.codes(kind, on), new.codes(kind, on)));
         let [before, after] =
             [old, new].map(|catalogue| BTreeSet::from_iter(catalogue.combinations(on)));
         Self {
@@ -131,9 +130,7 @@ impl<'a> ListDifference<'a> {
     }
 
     fn json(&self) -> Value {
-        let renamed = |[was, is]: &[ListedCode<'_>; 2]| {
-            json!({ "code": is.code, "old": was.label, "new": is.label })
-        };
+        let renamed = |[was, is]: &[ListedCode<'_>; 2]| json!({ "code": is.code, "old": was.label, "new": is.label });
         let other_day = |[was, is]: &[ListedCode<'_>; 2]| {
             let days = [was.inactive_since, is.inactive_since].map(day_json);
             let [old, new] = days;

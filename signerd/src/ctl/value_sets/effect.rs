@@ -172,12 +172,7 @@ fn codes(dose: &Dose) -> [(Kind, &str); 3] {
     ]
 }
 
-fn judge(
-    catalogue: &Catalogue,
-    dose: &Dose,
-    given: Option<Date>,
-    on: Option<Date>,
-) -> Judgement {
+fn judge(catalogue: &Catalogue, dose: &Dose, given: Option<Date>, on: Option<Date>) -> Judgement {
     if !codes(dose).iter().all(|(kind, code)| catalogue.knows(*kind, code, given, on)) {
         return Judgement::Unknown;
     }

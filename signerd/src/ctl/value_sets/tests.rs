@@ -188,12 +188,9 @@ fn the_effect_on_records_is_counted_by_code() {
 #[test]
 fn what_is_no_set_is_refused_with_a_remedy() {
     // An unknown id, a set that is named twice, a file that is missing, nothing at all.
-    for (words, usage) in [
-        ("eu-9", true),
-        ("qd-5772,qd-5772", true),
-        (" , ", true),
-        ("missing/set.toml", false),
-    ] {
+    for (words, usage) in
+        [("eu-9", true), ("qd-5772,qd-5772", true), (" , ", true), ("missing/set.toml", false)]
+    {
         let Err(CtlError::ValueSets(error)) = run_as(false, &["show", words]) else {
             panic!("{words}")
         };
