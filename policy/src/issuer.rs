@@ -122,6 +122,16 @@ impl IssuerRules {
         self.territory.as_ref().is_none_or(|territory| territory.has(facility, registry))
     }
 
+    /// The units whose doses it may certify, apart from its areas; none named: all units.
+    pub fn facilities(&self) -> impl Iterator<Item = &str> {
+        self.territory.iter().flat_map(|territory| &territory.facilities).map(String::as_str)
+    }
+
+    /// The areas whose units' doses it may certify.
+    pub fn areas(&self) -> impl Iterator<Item = &str> {
+        self.territory.iter().flat_map(|territory| &territory.areas).map(String::as_str)
+    }
+
     /// What happens to codes that do not belong together.
     pub fn code_combinations(&self) -> CodeCombinations {
         self.code_combinations

@@ -20,6 +20,7 @@ use std::{
     collections::{BTreeMap, HashMap},
     fmt,
     ops::Range,
+    sync::Arc,
 };
 
 use crate::{
@@ -34,7 +35,7 @@ const VERSION: i64 = 1;
 #[derive(Clone, Debug)]
 pub struct Policy {
     issuers: BTreeMap<String, IssuerRules>,
-    registry: Registry,
+    registry: Arc<Registry>,
     verifiers: Vec<Verifier>,
     facility_trust: FacilityTrust,
     catalogue: Catalogue,
@@ -76,7 +77,7 @@ impl Policy {
     }
 
     /// The registered facilities.
-    pub fn registry(&self) -> &Registry {
+    pub fn registry(&self) -> &Arc<Registry> {
         &self.registry
     }
 

@@ -25,6 +25,7 @@ mod pin;
 mod privacy;
 mod reasons;
 mod rejects;
+mod reload;
 mod requests;
 mod resume;
 mod signing;

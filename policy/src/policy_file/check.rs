@@ -4,7 +4,7 @@
 //! list of faults, and the rules are then absent. Every check runs, so that all faults are reported at
 //! once.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use toml::Spanned;
 
@@ -36,7 +36,13 @@ pub(super) fn policy(spec: Spec, files: Files<'_>, faults: &mut Faults<'_>) -> O
     let mut units = Units::default();
     units.enter(spec.facility, faults);
     let registry = registry_files(spec.registry, files, units, faults);
-    Some(Policy { issuers, registry, verifiers, facility_trust, catalogue: catalogue? })
+    Some(Policy {
+        issuers,
+        registry: Arc::new(registry),
+        verifiers,
+        facility_trust,
+        catalogue: catalogue?,
+    })
 }
 
 /// Joins the selected value sets; without the key, all built-in ones.

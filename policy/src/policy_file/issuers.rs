@@ -77,7 +77,9 @@ pub(super) fn issuer_rules(
     let age = number(key("statement_age_days_max"), spec.statement_age_days_max, age, faults);
     let signature = spec.facility_signature;
     let signature = choice(key("facility_signature"), signature, REQUIREMENTS, faults);
-    let territory = territory(&key, (spec.facilities, spec.areas), faults);
+    let facilities = covered(key("facilities"), spec.facilities, faults);
+    let areas = covered(key("areas"), spec.areas, faults);
+    let territory = territory(&key, facilities, areas, faults);
     let combinations = spec.code_combinations;
     let combinations = choice(key("code_combinations"), combinations, COMBINATIONS, faults);
     let id_check = choice(key("id_check"), spec.id_check, ID_CHECKS, faults);
@@ -185,29 +187,31 @@ fn window(
 }
 
 /// An empty list would cover nothing, and a missing one covers everything: the former is a fault.
+fn covered(
+    key: String,
+    list: Option<Spanned<Vec<Spanned<String>>>>,
+    faults: &mut Faults<'_>,
+) -> Option<Vec<Spanned<String>>> {
+    let list = list?;
+    if list.get_ref().is_empty() {
+        let problem = "is empty, which would cover no unit".to_owned();
+        let remedy = "name some, or remove the key to cover all units".to_owned();
+        faults.add(list.span(), key, [problem, remedy]);
+    }
+    Some(list.into_inner())
+}
+
 fn territory(
     key: &impl Fn(&str) -> String,
-    (facilities, areas): (
-        Option<Spanned<Vec<Spanned<String>>>>,
-        Option<Spanned<Vec<Spanned<String>>>>,
-    ),
+    facilities: Option<Vec<Spanned<String>>>,
+    areas: Option<Vec<Spanned<String>>>,
     faults: &mut Faults<'_>,
 ) -> Option<Territory> {
-    for (name, list) in [("facilities", &facilities), ("areas", &areas)] {
-        if let Some(list) = list.as_ref().filter(|list| list.get_ref().is_empty()) {
-            let problem = "is empty, which would cover no unit".to_owned();
-            let remedy = "name some, or remove the key to cover all units".to_owned();
-            faults.add(list.span(), key(name), [problem, remedy]);
-        }
-    }
     if facilities.is_none() && areas.is_none() {
         return None;
     }
-    let facilities = facilities.map(Spanned::into_inner).unwrap_or_default();
-    let areas = areas.map(Spanned::into_inner).unwrap_or_default();
-    let facilities = facilities.into_iter().map(|id| unit_id(key("facilities"), id, faults));
-    Some(Territory {
-        facilities: facilities.collect(),
-        areas: texts(&key("areas"), areas, faults).into_iter().collect(),
-    })
+    let facilities = facilities.into_iter().flatten();
+    let facilities = facilities.map(|id| unit_id(key("facilities"), id, faults)).collect();
+    let areas = texts(&key("areas"), areas.into_iter().flatten(), faults).into_iter().collect();
+    Some(Territory { facilities, areas })
 }

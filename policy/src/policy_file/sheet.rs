@@ -123,15 +123,9 @@ impl Row<'_> {
             CERTIFICATE.map(|column| self.cell(column));
         match (issuer, serial, sha256, der) {
             (Some(issuer), Some(serial), Some(sha256), Some(der)) => {
-                unit.certificate.push(CertificateSpec {
-                    issuer,
-                    serial,
-                    sha256,
-                    der,
-                    valid_from,
-                    valid_to,
-                    status,
-                })
+                let certificate =
+                    CertificateSpec { issuer, serial, sha256, der, valid_from, valid_to, status };
+                unit.certificate.push(certificate);
             }
             (None, None, None, None) if [&valid_from, &valid_to, &status] == [&None; 3] => {}
             _ => {

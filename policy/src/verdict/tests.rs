@@ -802,9 +802,6 @@ mod evidence_rules {
         let judged = |rules: &[(&str, &str)]| {
             let record = record();
             reasons_by(&entry(&record), rules)
-                .into_iter()
-                .map(|(code, path)| (code, path))
-                .collect::<Vec<_>>()
         };
         let outside: Vec<_> = [0, 1]
             .map(|dose| ("facility.not_of_issuer", format!("/record/doses/{dose}/facility")))
