@@ -341,6 +341,7 @@ issuing_body = "Bộ Y tế"
 certificate = "verifier.pem"
 [facility_trust]
 ca = ["ca.pem"]
+crl = ["crl.pem"]
 [[facility]]
 id = "79-TTYT-Q1"
 name = "Trung tâm Y tế Quận 1"
