@@ -30,7 +30,7 @@ const HOMES: [(&str, &[&str]); 29] = [
     ("clap_mangen", &["signerd/src/cli", "signerd/src/ctl"]),
     ("coset", &["signerd/src/hcert", "signerd/src/statement", "signerd/src/ctl/sample"]),
     ("cryptoki", &["signerd/src/hsm/worker"]),
-    ("csv", &["signerd/src/ctl/rejects"]),
+    ("csv", &["policy/src/policy_file", "signerd/src/ctl/rejects"]),
     ("env_logger", &["signerd/src/logging"]),
     ("fast_qr", &["signerd/src/hcert/qr"]),
     ("flate2", &["signerd/src/hcert/text"]),

@@ -283,7 +283,7 @@ fn numbers(subject: &Subject<'_>, counts: &Counts) -> Vec<u64> {
     std::iter::once(counts.records).chain(lists).chain(codes).collect()
 }
 
-/// Exact for every count that can occur: far below 2^53.
+/// Exact for every count that can occur: a sheet, and so a list of all people, has fewer.
 fn float(count: u64) -> f64 {
     u32::try_from(count).map_or(f64::from(u32::MAX), f64::from)
 }

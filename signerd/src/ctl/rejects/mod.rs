@@ -17,9 +17,6 @@ mod tally;
 mod target;
 mod write;
 
-#[cfg(test)]
-mod tests;
-
 use std::fs::File;
 use std::io::{self, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -326,3 +323,6 @@ impl Report {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
