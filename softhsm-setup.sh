@@ -390,6 +390,11 @@ key = "pki/server.key"
 client_ca = "pki/ca.pem"
 client_crl = "pki/crl.pem"
 
+[officer]
+listen = "127.0.0.1:$((port_base + 1))"
+client_ca = "pki/officer-ca.pem"
+client_crl = "pki/officer-crl.pem"
+
 [observability]
 listen = "127.0.0.1:$((port_base + 2))"
 
@@ -551,6 +556,11 @@ ca = "pki/ca.pem"
 certificate = "pki/client.pem"
 key = "pki/client.key"
 issuer = "vn-moh"
+
+[officer] # as whom "signerctl window" calls
+server = "https://127.0.0.1:$((port_base + 1))"
+certificate = "pki/officer-1.pem"
+key = "pki/officer-1.key"
 
 [sample] # the keys that sign the statements inside sample records
 verifier_certificate = "pki/verifier.pem"

@@ -3,7 +3,10 @@
 //! A client is recognised by exactly one trait of its certificate, compared byte for byte: a URI or DNS
 //! name of its subjectAltName, or the SHA-256 of its public key. No prefix, no pattern, no common name.
 //! Which issuers a client may use stands in the policy. The rate limit is here too: its weight is doses,
-//! its key is the configured client id, so its memory is bounded by the configuration.
+//! its key is the configured client id, so its memory is bounded by the configuration. Officers have a
+//! listener and an authority of their own; `officer` says who is one.
+
+mod officer;
 
 use std::collections::{HashMap, HashSet};
 use std::num::NonZeroU32;
@@ -17,6 +20,8 @@ use x509_cert::Certificate;
 use x509_cert::der::{Decode as _, Encode as _};
 use x509_cert::ext::pkix::SubjectAltName;
 use x509_cert::ext::pkix::name::GeneralName;
+
+pub use officer::Officer;
 
 /// A trait by which a client certificate is recognised.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -52,6 +52,9 @@ fn serve(file: &Path) -> ExitCode {
         Ok(loaded) => loaded,
         Err(faults) => return report(&faults),
     };
+    if let Some(fault) = loaded.unserved(&sockets, file) {
+        return report(&[fault]);
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let outcome = runtime.map_err(run::RunError::Runtime).and_then(|runtime| {
         let outcome = runtime.block_on(run::run(loaded, sockets, file));

@@ -12,6 +12,7 @@ mod judge;
 mod plan;
 mod rules;
 mod sign;
+pub mod window;
 
 use std::sync::Arc;
 
@@ -20,7 +21,7 @@ use bytes::Bytes;
 use tokio::sync::OnceCell;
 
 pub use self::error::IssueError;
-use self::judge::Judged;
+use self::judge::{Hours, Judged, Rate, Terms};
 use self::plan::Plan;
 pub use self::rules::Rules;
 pub use self::sign::CHUNKS_AT_THE_HSM;
@@ -30,7 +31,8 @@ use crate::cpu;
 use crate::hcert::{Hcert, SignerCertificate};
 use crate::hsm::Pool;
 use crate::ledger::{
-    Attempt, BatchRef, Begin, Finished, Intended, Ledger, LedgerKeys, StoredIntent, Ticket,
+    Attempt, BatchRef, Begin, Finished, Intended, Ledger, LedgerKeys, OverQuota, StoredIntent,
+    Ticket,
 };
 use crate::metrics::Metrics;
 use crate::wire::request;
@@ -95,7 +97,7 @@ pub async fn issue(
     // Whether an answer is still kept may be asked of a clock that is not fit to sign by.
     let about_now = clock::seconds_since_1970();
     match app.ledger.begin(batch.reference(), digest, about_now).await? {
-        Begin::Fresh(ticket) => fresh(&app, &batch, ticket, judge::Rate::Spend).await,
+        Begin::Fresh(ticket) => fresh(&app, &batch, ticket, Rate::Spend).await,
         Begin::Resume(ticket, intent) => resume(&app, &batch, ticket, intent).await,
         Begin::Replay { sealed } => replay(&app, &batch, sealed).await,
         Begin::Conflict => Err(IssueError::Conflict),
@@ -116,9 +118,13 @@ pub async fn preview(
 ) -> Result<Answer, IssueError> {
     let batch = Batch::open(&app, client, body).await?;
     let now = app.clock.now()?;
-    let mut judged = batch.judge(now, judge::Rate::Spend).await?;
+    // The day's officer sees what the night will sign: neither window nor quota counts.
+    let terms = Terms { rate: Rate::Spend, hours: Hours::Open };
+    let mut judged = batch.judge(now, terms).await?;
     let pseudonyms = plan::pseudonyms(&judged, &batch.keys);
-    let conflicts = app.ledger.conflicts(pseudonyms.values(), Some(batch.reference())).await?;
+    let (values, except) = (pseudonyms.values(), Some(batch.reference()));
+    let reissue = plan::reissue(batch.issuer_rules()?);
+    let conflicts = app.ledger.conflicts(values, except, reissue, now).await?;
     plan::reject_conflicts(&mut judged, &pseudonyms.conflicting(conflicts));
     let body = answer::preview(&batch, &judged, warnings)?;
     Ok(Answer { body, replayed: false })
@@ -129,10 +135,12 @@ async fn fresh(
     app: &Arc<Issuing>,
     batch: &Batch,
     mut ticket: Ticket,
-    rate: judge::Rate,
+    rate: Rate,
 ) -> Result<Answer, IssueError> {
     let now = app.clock.now()?;
-    let mut judged = batch.judge(now, rate).await?;
+    let rules = batch.issuer_rules()?;
+    let hours = window::hours(app, rules, now).await?;
+    let mut judged = batch.judge(now, Terms { rate, hours }).await?;
     for _ in 0..INTEND_TRIES_MAX {
         if batch.atomic && judged.any_rejected() {
             let body = answer::withheld(batch, &judged, now)?;
@@ -141,7 +149,8 @@ async fn fresh(
         }
         let plan = Plan::draw(&judged, batch, now)?;
         let timer = app.metrics.commit_duration.start_timer();
-        let intended = app.ledger.intend(ticket, plan.intent(batch, &judged)).await?;
+        let intent = plan.intent(batch, &judged, rules);
+        let intended = app.ledger.intend(ticket, intent).await?;
         timer.observe_duration();
         match intended {
             Intended::Open(attempt) => return carry_out(app, batch, judged, plan, attempt).await,
@@ -149,9 +158,16 @@ async fn fresh(
                 plan::reject_conflicts(&mut judged, &plan.conflicting(conflicts));
                 ticket = again;
             }
+            Intended::OverQuota(over) => return Err(over_quota(over, now)),
         }
     }
     Err(IssueError::Contended)
+}
+
+fn over_quota(over: OverQuota, now: i64) -> IssueError {
+    let (_, midnight) = policy::day_bounds(now);
+    let retry_after = u64::try_from(midnight.saturating_sub(now)).unwrap_or(1);
+    IssueError::Quota { over, retry_after }
 }
 
 /// How often may other batches take doses between our look and our intent? Each time, the conflicting
@@ -173,7 +189,7 @@ async fn resume(
         Ok(None) => {
             log::warn!(batch:% = uuid(batch.id); "open intent released, the batch is judged anew");
             let ticket = app.ledger.discard(ticket).await?;
-            fresh(app, batch, ticket, judge::Rate::Paid).await
+            fresh(app, batch, ticket, Rate::Paid).await
         }
         // A limit that was lowered meanwhile: the doses must not stay "in progress".
         Err(error @ IssueError::Batch(_)) => {
@@ -197,7 +213,9 @@ async fn recall(
     if !is_usable {
         return Ok(None);
     }
-    let mut judged = match batch.judge(intent.issued_at, judge::Rate::Paid).await {
+    // It was intended at an hour that was right.
+    let terms = Terms { rate: Rate::Paid, hours: Hours::Open };
+    let mut judged = match batch.judge(intent.issued_at, terms).await {
         // The key of that time had not the validity that this one has.
         Err(IssueError::Key(_)) => return Ok(None),
         judged => judged?,
@@ -280,19 +298,13 @@ impl Batch {
         Ok(cpu::run(move || keys.request_digest(&body)).await?)
     }
 
-    async fn judge(&self, now: i64, rate: judge::Rate) -> Result<Judged, IssueError> {
+    async fn judge(&self, now: i64, terms: Terms) -> Result<Judged, IssueError> {
         let (rules, client) = (Arc::clone(&self.rules), Arc::clone(&self.client));
         let (body, issuer) = (self.body.clone(), self.issuer.clone());
         let signer = Arc::clone(&self.signer);
         cpu::run(move || {
-            let bench = judge::Bench {
-                rules: &rules,
-                client: &client,
-                issuer: &issuer,
-                signer: &signer,
-                now,
-            };
-            bench.judge(&body, rate)
+            let (rules, client, issuer, signer) = (&rules, &client, &issuer, &signer);
+            judge::Bench { rules, client, issuer, signer, now, terms }.judge(&body)
         })
         .await?
     }

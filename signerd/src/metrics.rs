@@ -9,7 +9,7 @@ use prometheus::{
     IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
-pub use prometheus::{Error as MetricsError, IntGauge as Gauge};
+pub use prometheus::{Error as MetricsError, HistogramTimer, IntGauge as Gauge};
 
 /// All metrics of the front process.
 #[derive(Debug)]
@@ -67,6 +67,10 @@ pub struct Metrics {
     pub file_not_after: IntGaugeVec,
     /// `signerd_ready`
     pub ready: IntGauge,
+    /// `signerd_window_open{issuer}`
+    pub window_open: IntGaugeVec,
+    /// `signerd_window_override_until_timestamp_seconds{issuer}`; 0 where no officer opened one.
+    pub window_override_until: IntGaugeVec,
 }
 
 /// 1 ms to 16 s, doubling: from a preview of one record to a batch that waits for the HSM.
@@ -96,7 +100,7 @@ impl Metrics {
                 "route",
             )?,
             inflight: gauge(&r, "http_inflight", "Requests being answered.")?,
-            connections: gauge(&r, "connections", "Open connections of the signing listener.")?,
+            connections: gauge(&r, "connections", "Open TLS connections, officers' included.")?,
             handshakes: counters(
                 &r,
                 "tls_handshakes_total",
@@ -200,6 +204,18 @@ impl Metrics {
                 "file",
             )?,
             ready: gauge(&r, "ready", "1 while batches can be signed.")?,
+            window_open: gauges(
+                &r,
+                "window_open",
+                "1 while the issuer signs, by its hours or by an officer's override.",
+                "issuer",
+            )?,
+            window_override_until: gauges(
+                &r,
+                "window_override_until_timestamp_seconds",
+                "End of an officer's override of the signing window, 0 without one.",
+                "issuer",
+            )?,
             registry: r,
         };
         metrics.build_info()?;

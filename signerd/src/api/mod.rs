@@ -4,10 +4,14 @@
 //! certificate. The order of the checks is that of the contract: client, route, media types, size,
 //! then the spine.
 
+mod exchange;
 mod media;
 mod observe;
+mod officer;
 mod problem;
 mod signing;
 
+pub use exchange::{Phase, Routes};
 pub use observe::{Observation, Readiness};
-pub use signing::{Limits, Phase, Signing};
+pub use officer::Officers;
+pub use signing::{Limits, Signing};

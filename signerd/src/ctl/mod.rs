@@ -33,6 +33,7 @@ pub mod texts;
 pub mod trust_list;
 pub mod value_sets;
 pub mod verify;
+pub mod window;
 
 use client::Patience;
 use error::{CtlError, EXIT_CODES, Outcome};
@@ -98,6 +99,8 @@ enum Verb {
     TrustList(trust_list::Args),
     /// Show value sets, and what a change of them would change
     ValueSets(value_sets::Args),
+    /// Look at signing windows, open and close them as an officer
+    Window(window::Args),
     /// Write the manual pages
     #[command(hide = true)]
     Man(man::ManArgs),
@@ -168,6 +171,7 @@ fn run(cli: &Cli, out: &mut dyn Write) -> Result<Outcome, CtlError> {
         Verb::Rejects(args) => rejects::run(args, &context, out),
         Verb::TrustList(args) => trust_list::run(args, &context, out),
         Verb::ValueSets(args) => value_sets::run(args, &context, out),
+        Verb::Window(args) => window::run(args, &context, out),
         Verb::Man(args) => man::man(args),
         Verb::Completions(args) => Ok(man::completions(args, out)),
     }

@@ -13,10 +13,11 @@ use policy::Assurance;
 
 use super::rules;
 use crate::clock;
-use crate::config::{Config, Fault};
+use crate::config::{Config, Fault, MutualTls};
 use crate::ends::End;
 use crate::issue::{CHUNKS_AT_THE_HSM, Rules};
 use crate::server::{self, ServerConfig, TlsError, TlsFiles};
+use crate::systemd::Sockets;
 
 /// All that a start needs.
 pub(super) struct Loaded {
@@ -24,6 +25,8 @@ pub(super) struct Loaded {
     pub(super) hsm: HsmConfig,
     pub(super) rules: Rules,
     pub(super) tls: Arc<ServerConfig>,
+    pub(super) officer_tls: Option<Arc<ServerConfig>>,
+    /// The earlier end of the listeners' certificates.
     pub(super) tls_not_after: i64,
 }
 
@@ -37,6 +40,9 @@ impl Loaded {
             "configuration is good: {units} units, listening on {}",
             self.config.signing.listen
         )];
+        if let Some(officer) = &self.config.officer {
+            lines.push(format!("officers on {}", officer.listen));
+        }
         for issuer in self.rules.policy.issuers() {
             let Some(signer) = self.rules.signers.get(issuer.id()) else { continue };
             let (alg, kid, days) = (signer.alg().name(), signer.kid(), days(signer.not_after()));
@@ -60,6 +66,14 @@ impl Loaded {
         }
         lines.join("\n")
     }
+
+    /// A socket that was passed and that nobody would serve: its callers would wait for ever.
+    pub(super) fn unserved(&self, sockets: &Sockets, file: &Path) -> Option<Fault> {
+        (sockets.officer.is_some() && self.config.officer.is_none()).then(|| {
+            let remedy = "add the table, or systemctl disable --now signerd-officer.socket";
+            fault(file, "officer", "is absent, but systemd passed the officers' socket", remedy)
+        })
+    }
 }
 
 /// From when on is a check told about files that end? Two months are enough to renew anything.
@@ -76,9 +90,10 @@ pub(super) fn load(file: &Path) -> Result<Loaded, Vec<Fault>> {
     faults.extend(queue(&config, &hsm));
     let rules = collect(rules::read(&config, &hsm), &mut faults);
     match (rules, tls) {
-        (Some(mut rules), Some((tls, tls_not_after, ends))) if faults.is_empty() => {
+        (Some(mut rules), Some(read)) if faults.is_empty() => {
+            let Tls { signing: tls, officer: officer_tls, not_after: tls_not_after, ends } = read;
             rules.ends.extend(ends);
-            Ok(Loaded { config, hsm, rules, tls, tls_not_after })
+            Ok(Loaded { config, hsm, rules, tls, officer_tls, tls_not_after })
         }
         _ => Err(faults),
     }
@@ -112,18 +127,58 @@ fn hsm(config: &Config) -> Result<HsmConfig, Vec<Fault>> {
     })
 }
 
-fn tls(config: &Config) -> Result<(Arc<ServerConfig>, i64, Vec<End>), Vec<Fault>> {
-    let files = TlsFiles {
-        certificate: config.signing.certificate.clone(),
-        key: config.signing.key.clone(),
-        client_ca: config.signing.client_ca.clone(),
-        client_crl: config.signing.client_crl.clone(),
+/// The TLS side of the listeners, and when their files end.
+struct Tls {
+    signing: Arc<ServerConfig>,
+    officer: Option<Arc<ServerConfig>>,
+    /// The earlier end of the servers' certificates.
+    not_after: i64,
+    ends: Vec<End>,
+}
+
+fn tls(config: &Config) -> Result<Tls, Vec<Fault>> {
+    let files = tls_files(&config.signing);
+    let (signing, not_after, mut ends) = mutual("signing", &files)?;
+    let Some(officer) = &config.officer else {
+        return Ok(Tls { signing, officer: None, not_after, ends });
     };
-    let remedy = "put a PEM file of its kind there";
-    let fault = |error: TlsError| vec![fault(error.file(), "signing", &error, remedy)];
-    let tls = server::signing_config(&files).map_err(fault)?;
-    let not_after = server::not_after(&files).map_err(fault)?;
-    Ok((tls, not_after, server::ends(&files).map_err(fault)?))
+    let officer = tls_files(officer);
+    let (tls, officer_not_after, officer_ends) = mutual("officer", &officer)?;
+    let unreadable = |error: TlsError| vec![fault(error.file(), "officer", &error, PEM_REMEDY)];
+    if server::share_authority(&files, &officer).map_err(unreadable)? {
+        let problem = "is also an authority of the signing listener: its clients would be officers";
+        let remedy = "give the officers an authority of their own";
+        return Err(vec![fault(&officer.client_ca, "officer.client_ca", problem, remedy)]);
+    }
+    // Certificates may be signed without any officer: what ends there is no obstacle, but it is told.
+    for end in officer_ends {
+        if !ends.iter().any(|known| known.file == end.file) {
+            ends.push(End { needed: false, ..end });
+        }
+    }
+    Ok(Tls { signing, officer: Some(tls), not_after: not_after.min(officer_not_after), ends })
+}
+
+const PEM_REMEDY: &str = "put a PEM file of its kind there";
+
+fn mutual(
+    section: &str,
+    files: &TlsFiles,
+) -> Result<(Arc<ServerConfig>, i64, Vec<End>), Vec<Fault>> {
+    let fault = |error: TlsError| vec![fault(error.file(), section, &error, PEM_REMEDY)];
+    let tls = server::mutual_config(files).map_err(fault)?;
+    let not_after = server::not_after(files).map_err(fault)?;
+    Ok((tls, not_after, server::ends(files).map_err(fault)?))
+}
+
+fn tls_files(listener: &MutualTls) -> TlsFiles {
+    let MutualTls { certificate, key, client_ca, client_crl, .. } = listener;
+    TlsFiles {
+        certificate: certificate.clone(),
+        key: key.clone(),
+        client_ca: client_ca.clone(),
+        client_crl: client_crl.clone(),
+    }
 }
 
 /// The ledger is opened by `serve` alone; that its folder is there can be told beforehand.

@@ -19,10 +19,10 @@ use crate::api::{self, Observation, Readiness};
 use crate::clock::{self, Clock};
 use crate::config::Limits;
 use crate::hsm::{FaultKind, HsmError, HsmEvents, Pool};
-use crate::issue::{Issuing, Rules};
+use crate::issue::{Issuing, Rules, window};
 use crate::ledger::{Ledger, LedgerError, Settings};
 use crate::metrics::{Metrics, MetricsError};
-use crate::server::{self, Bounds, SigningListener};
+use crate::server::{self, Bounds, MutualListener, ServerConfig};
 use crate::systemd::{self, Sockets};
 
 /// What ends the daemon with a failure. To blame: the operator, unless it says otherwise.
@@ -72,22 +72,30 @@ pub(super) async fn run(loaded: Loaded, sockets: Sockets, file: &Path) -> Result
     let mut signals = Signals::new().map_err(RunError::Signals)?;
     let limits = loaded.config.limits;
     let (signing_socket, signing) = listen(sockets.signing, loaded.config.signing.listen).await?;
+    let officer = match &loaded.config.officer {
+        Some(officer) => Some(listen(sockets.officer, officer.listen).await?),
+        None => None,
+    };
     let (observability_socket, observability) =
         listen(sockets.observability, loaded.config.observability).await?;
-    let tls = Arc::clone(&loaded.tls);
+    let (tls, officer_tls) = (Arc::clone(&loaded.tls), loaded.officer_tls.clone());
     metrics.tls_not_after.set(loaded.tls_not_after);
     let (app, started) = assemble(loaded, file, Arc::clone(&metrics))?;
 
     let (stop, stopped) = watch::channel(false);
     let routes = Arc::new(api::Signing::new(Arc::clone(&app), request_limits(limits)));
-    let listener = SigningListener {
+    let listener = MutualListener {
         socket: signing_socket,
         tls,
         routes: Arc::clone(&routes),
         bounds: bounds(limits),
         metrics,
     };
-    let signing_task = tokio::spawn(server::sign(listener, stopped.clone()));
+    let signing_task = tokio::spawn(server::serve(listener, stopped.clone()));
+    let officer_task = officer.zip(officer_tls).map(|(bound, tls)| {
+        let listener = officer_listener(&app, limits, bound, tls);
+        tokio::spawn(server::serve(listener, stopped.clone()))
+    });
     let observation = Arc::new(Observation::new(Arc::clone(&app)));
     let observing = tokio::spawn(server::observe(observability_socket, observation, stopped));
     tokio::spawn(systemd::feed_watchdog());
@@ -113,6 +121,9 @@ pub(super) async fn run(loaded: Loaded, sockets: Sockets, file: &Path) -> Result
     let _ = stop.send(true);
     // A listener that panicked has nothing left to drain.
     let _ = signing_task.await;
+    if let Some(task) = officer_task {
+        let _ = task.await;
+    }
     let _ = observing.await;
     // A batch whose client is gone is finished all the same.
     let _ = timeout(Duration::from_secs(limits.drain_seconds), routes.idle()).await;
@@ -182,6 +193,28 @@ async fn listen(
         .map_err(|source| RunError::Listen { address, source })
 }
 
+/// The officers' listener. A handful of people have plenty in a handful of connections, and may not
+/// take memory from the issuing system.
+fn officer_listener(
+    app: &Arc<Issuing>,
+    limits: Limits,
+    (socket, address): (TcpListener, SocketAddr),
+    tls: Arc<ServerConfig>,
+) -> MutualListener<api::Officers> {
+    log::info!("officers on {address}");
+    let body_wait = Duration::from_secs(limits.body_seconds);
+    MutualListener {
+        socket,
+        tls,
+        routes: Arc::new(api::Officers::new(Arc::clone(app), body_wait)),
+        bounds: Bounds { connections_max: OFFICER_CONNECTIONS_MAX, ..bounds(limits) },
+        metrics: Arc::clone(&app.metrics),
+    }
+}
+
+/// Most connections of officers at once.
+const OFFICER_CONNECTIONS_MAX: usize = 16;
+
 fn request_limits(limits: Limits) -> api::Limits {
     api::Limits {
         body_bytes_max: limits.body_bytes_max,
@@ -250,12 +283,16 @@ async fn keep_house(app: Arc<Issuing>) {
     }
 }
 
-/// Tells the journal and systemd when readiness changes, once per change.
+/// Tells the journal and systemd when readiness changes, once per change, and Prometheus how the
+/// signing windows stand.
 async fn watch_readiness(app: Arc<Issuing>) {
     let mut pulse = tokio::time::interval(READINESS);
     let mut before = None;
     loop {
         pulse.tick().await;
+        if let Err(error) = window::observe(&app, clock::seconds_since_1970()).await {
+            log::debug!("windows not observed: {error}");
+        }
         let readiness = Readiness::of(&app).await;
         if before.as_ref() == Some(&readiness) {
             continue;

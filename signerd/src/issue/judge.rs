@@ -47,6 +47,18 @@ impl Judged {
     }
 }
 
+/// Whether the issuer signs at this hour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hours {
+    /// It does, or the hour does not matter.
+    Open,
+    /// It does not.
+    Closed {
+        /// Seconds until it does.
+        opens_in: u64,
+    },
+}
+
 /// What a batch is judged by.
 pub(super) struct Bench<'a> {
     pub(super) rules: &'a Rules,
@@ -54,12 +66,21 @@ pub(super) struct Bench<'a> {
     pub(super) issuer: &'a str,
     pub(super) signer: &'a SignerCertificate,
     pub(super) now: i64,
+    pub(super) terms: Terms,
+}
+
+/// The terms on which a batch is judged, apart from what it says.
+#[derive(Clone, Copy)]
+pub(super) struct Terms {
+    pub(super) rate: Rate,
+    pub(super) hours: Hours,
 }
 
 impl Bench<'_> {
-    /// Judges the batch in `body`: its limits, its rate, the signer certificate, then its records.
-    pub(super) fn judge(&self, body: &[u8], rate: Rate) -> Result<Judged, IssueError> {
-        let Bench { rules, now, .. } = *self;
+    /// Judges the batch in `body`: its limits, its rate, its hour, the signer certificate, then its
+    /// records.
+    pub(super) fn judge(&self, body: &[u8]) -> Result<Judged, IssueError> {
+        let Bench { rules, now, terms, .. } = *self;
         let issuer = rules.policy.issuer(self.issuer).ok_or(IssueError::IssuerNotAllowed)?;
         let request = request::decode(body)?;
         let count = usize::try_from(request.record_count).unwrap_or(usize::MAX);
@@ -68,8 +89,11 @@ impl Bench<'_> {
         let decoded: Vec<_> =
             request.records.par_iter().map(|entry| record::decode(entry.record)).collect();
         policy::check_batch(issuer, &dose_keys(issuer, &request.records, &decoded), count)?;
-        if let Rate::Spend = rate {
+        if let Rate::Spend = terms.rate {
             rules.access.spend(self.client, weight(&request.records, &decoded))?;
+        }
+        if let Hours::Closed { opens_in } = terms.hours {
+            return Err(IssueError::WindowClosed { retry_after: opens_in });
         }
         let expires_at = policy::expiry(now, issuer.validity_months(), self.signer.validity())?;
         let records = rules.verdicts(issuer, &request.records, decoded, now);
