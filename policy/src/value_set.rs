@@ -36,6 +36,32 @@ pub enum Kind {
     Manufacturer,
 }
 
+impl Kind {
+    /// All four.
+    pub const ALL: [Self; 4] = [Self::Disease, Self::Vaccine, Self::Product, Self::Manufacturer];
+
+    /// The name of the list, as set files write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Disease => "disease",
+            Self::Vaccine => "vaccine",
+            Self::Product => "product",
+            Self::Manufacturer => "manufacturer",
+        }
+    }
+}
+
+/// One code of a catalogue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ListedCode<'a> {
+    /// The code.
+    pub code: &'a str,
+    /// What it is called.
+    pub label: &'a str,
+    /// From when on no set has it active.
+    pub inactive_since: Option<Date>,
+}
+
 /// What a value set is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ValueSet {
@@ -146,6 +172,38 @@ impl Catalogue {
     /// What a code is called.
     pub fn label(&self, kind: Kind, code: &str) -> Option<&str> {
         self.code(kind, code).map(|code| code.label.as_str())
+    }
+
+    /// The codes of a list that some set has that counts on the day of issue, in their order.
+    pub fn codes(&self, kind: Kind, issued: Option<Date>) -> Vec<ListedCode<'_>> {
+        let codes = self.codes.get(&kind).into_iter().flatten();
+        let mut codes: Vec<_> = codes
+            .filter_map(|(code, known)| {
+                let counting = known.listings.iter().filter(|one| self.counts(one.set, issued));
+                // Where several sets have it, it is active as long as it is so in one.
+                let ends = counting.map(|one| one.inactive_since.unwrap_or(Date::MAX));
+                let end = ends.max()?;
+                let inactive_since = (end != Date::MAX).then_some(end);
+                Some(ListedCode { code, label: &known.label, inactive_since })
+            })
+            .collect();
+        codes.sort_unstable_by_key(|code| code.code);
+        codes
+    }
+
+    /// Product, manufacturer and vaccine type of each combination that some set calls right that counts
+    /// on the day of issue, in their order.
+    pub fn combinations(&self, issued: Option<Date>) -> Vec<[&str; 3]> {
+        let mut triples: Vec<_> = self
+            .combinations
+            .iter()
+            .flat_map(|(product, right)| right.iter().map(move |one| (product, one)))
+            .filter(|(_, one)| self.counts(one.set, issued))
+            .map(|(product, one)| [product.as_str(), &one.manufacturer, &one.vaccine])
+            .collect();
+        triples.sort_unstable();
+        triples.dedup();
+        triples
     }
 
     /// How many doses complete the primary series of a product; the default for an unknown one.

@@ -26,6 +26,7 @@ mod pin;
 mod privacy;
 mod quota;
 mod reasons;
+mod rejects;
 mod reload;
 mod requests;
 mod resume;

@@ -23,13 +23,14 @@ const TOOL_IMPORTS: [&str; 6] = ["cli", "clock", "cpu", "hcert", "statement", "w
 
 /// Where each foreign crate may be named, by the beginning of the path. A crate that is not here
 /// may be used everywhere; one that is here stays exchangeable.
-const HOMES: [(&str, &[&str]); 26] = [
+const HOMES: [(&str, &[&str]); 29] = [
     ("base45", &["signerd/src/hcert/text"]),
     ("clap", &["signerd/src/cli", "signerd/src/ctl"]),
     ("clap_complete", &["signerd/src/cli", "signerd/src/ctl"]),
     ("clap_mangen", &["signerd/src/cli", "signerd/src/ctl"]),
     ("coset", &["signerd/src/hcert", "signerd/src/statement", "signerd/src/ctl/sample"]),
     ("cryptoki", &["signerd/src/hsm/worker"]),
+    ("csv", &["policy/src/policy_file", "signerd/src/ctl/rejects"]),
     ("env_logger", &["signerd/src/logging"]),
     ("fast_qr", &["signerd/src/hcert/qr"]),
     ("flate2", &["signerd/src/hcert/text"]),
@@ -46,9 +47,11 @@ const HOMES: [(&str, &[&str]); 26] = [
         &["signerd/src/cpu", "signerd/src/ctl", "signerd/src/issue", "signerd/src/statement"],
     ),
     ("rusqlite", &["signerd/src/ledger/sqlite"]),
+    ("rust_xlsxwriter", &["signerd/src/ctl/rejects"]),
     ("rustls", &["signerd/src/ctl/client", "signerd/src/server/tls"]),
     ("sd_notify", &["signerd/src/hsm/worker", "signerd/src/systemd"]),
     ("systemd_journal_logger", &["signerd/src/logging"]),
+    ("tempfile", &["signerd/src/ctl/rejects"]),
     ("tokio_rustls", &["signerd/src/ctl/client", "signerd/src/server"]),
     ("toml", &["hsm-config/src", "policy/src", "signerd/src/config", "signerd/src/ctl"]),
     ("unicode_normalization", &["policy/src", "signerd/src/ctl", "signerd/src/hcert"]),

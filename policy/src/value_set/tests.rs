@@ -280,3 +280,26 @@ fn a_series_is_two_doses_but_for_two_products() {
     }
     assert_eq!(all.series_size("unheard of"), 2);
 }
+
+#[test]
+fn a_catalogue_tells_what_it_lists() {
+    // Codes come in order with their labels; one that any set has active is active; combinations of
+    // two sets stand once.
+    let (eu, all) = (catalogue(&["eu-2.12.0"]), both());
+    let retired = |catalogue: &Catalogue| {
+        let codes = catalogue.codes(Kind::Vaccine, None);
+        assert!(codes.is_sorted_by_key(|code| code.code.to_owned()));
+        codes.iter().find(|code| code.code == "J07BX03").unwrap().inactive_since
+    };
+    assert_eq!((retired(&eu), retired(&all)), (Some(date(2023, 1, 25)), None));
+    for kind in Kind::ALL {
+        assert_eq!(all.codes(kind, None).len(), all.codes[&kind].len());
+    }
+    let combinations = all.combinations(None);
+    assert!(combinations.is_sorted_by(|a, b| a < b));
+    for [product, manufacturer, vaccine] in &combinations {
+        assert!(all.belong_together(product, manufacturer, vaccine, None));
+    }
+    assert!(combinations.contains(&["EU/1/20/1528", "ORG-100030215", "1119349007"]));
+    assert!(combinations.len() >= eu.combinations(None).len());
+}

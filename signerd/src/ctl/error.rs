@@ -17,9 +17,11 @@ use super::output::FileError;
 use super::pem::PemError;
 use super::qr::QrVerbError;
 use super::records::RecordsError;
+use super::rejects::RejectsError;
 use super::sample::SampleError;
 use super::sign::SignError;
 use super::texts::TextsError;
+use super::value_sets::ValueSetsError;
 use super::verify::{self, VerifyError};
 use super::window::WindowError;
 
@@ -109,6 +111,9 @@ pub enum CtlError {
         /// The fault and its line.
         source: RecordsError,
     },
+    /// See [`RejectsError`].
+    #[error(transparent)]
+    Rejects(#[from] RejectsError),
     /// The asynchronous runtime could not be started: the system is out of threads or memory.
     #[error("cannot start: {0}")]
     Runtime(io::Error),
@@ -121,15 +126,21 @@ pub enum CtlError {
     /// Stdout cannot be written.
     #[error("cannot write the result: {0}")]
     Stdout(#[from] io::Error),
-    /// The value sets that come with the tool do not fit together; a bug.
+    /// See [`ValueSetsError`]; a bug where only sets that come with the tool are chosen.
     #[error(transparent)]
-    ValueSets(#[from] policy::value_set::ValueSetFault),
+    ValueSets(#[from] ValueSetsError),
     /// See [`VerifyError`].
     #[error(transparent)]
     Verify(#[from] VerifyError),
     /// See [`WindowError`].
     #[error(transparent)]
     Window(#[from] WindowError),
+}
+
+impl From<policy::value_set::ValueSetFault> for CtlError {
+    fn from(fault: policy::value_set::ValueSetFault) -> Self {
+        Self::ValueSets(fault.into())
+    }
 }
 
 impl CtlError {
@@ -141,6 +152,8 @@ impl CtlError {
             Self::Client(error) => client_exit(error),
             Self::Answer(_) => 4,
             Self::Sample(error) if error.is_usage() => 2,
+            Self::Rejects(error) if error.is_usage() => 2,
+            Self::ValueSets(error) if error.is_usage() => 2,
             Self::Inspect(InspectError::Texts(TextsError::Nothing(_)))
             | Self::Verify(VerifyError::Texts(TextsError::Nothing(_)))
             | Self::Qr(
@@ -154,6 +167,7 @@ impl CtlError {
             | Self::Journal(_)
             | Self::Pem(_)
             | Self::Records { .. }
+            | Self::Rejects(_)
             | Self::Runtime(_)
             | Self::Sample(_)
             | Self::Qr(_)
@@ -185,7 +199,7 @@ impl CtlError {
                 "Check the paths and what the files hold; the manual page says which forms are read."
                     .into()
             }
-            Self::Encode(_) | Self::ValueSets(_) => "This is a fault of signerctl; report it.".into(),
+            Self::Encode(_) => "This is a fault of signerctl; report it.".into(),
             Self::File(_) => "Check that the folder exists, is yours and has room.".into(),
             Self::Journal(error) => journal_remedy(error).into(),
             Self::Pem(_) => "Check the file that the settings name, and who may read it.".into(),
@@ -194,10 +208,12 @@ impl CtlError {
                  of {\"record\": …}."
                     .into()
             }
+            Self::Rejects(error) => error.remedy().into(),
             Self::Runtime(_) => "Free memory or raise the limit of threads, then repeat.".into(),
             Self::Sample(error) => error.remedy().into(),
             Self::Sign(error) => error.remedy().into(),
             Self::Stdout(_) => "Check where the output goes.".into(),
+            Self::ValueSets(error) => error.remedy(),
             Self::Window(error) => error.remedy().into(),
         }
     }
@@ -279,7 +295,7 @@ pub(super) fn refusal_remedy(code: &str) -> &'static str {
     }
 }
 
-fn journal_remedy(error: &JournalError) -> &'static str {
+pub(super) fn journal_remedy(error: &JournalError) -> &'static str {
     match error {
         JournalError::File(_) => "Check that the folder exists, is yours and has room.",
         JournalError::InUse(_) => "Wait for the other run to end, or choose another --output.",

@@ -141,13 +141,7 @@ impl Journal {
         if !text.starts_with(BEGINNING) && !BEGINNING.starts_with(&text) {
             return Err(JournalError::Damaged { path: path.to_owned(), line: 1 });
         }
-        let mut journal = Self {
-            path: path.to_owned(),
-            file,
-            batches: BTreeMap::new(),
-            output_bytes: 0,
-            totals: Counts::default(),
-        };
+        let mut journal = Self::over(path, file);
         let (whole, begun) = journal.replay(&text)?;
         journal.cut(whole).map_err(FileError::of("write", path))?;
         match begun {
@@ -161,6 +155,26 @@ impl Journal {
             }
         }
         Ok(journal)
+    }
+
+    /// Reads the journal of a run without continuing it, and changes nothing; `None`: the run was not
+    /// begun.
+    ///
+    /// # Errors
+    /// When the file cannot be read, is no journal, or its run is going on.
+    pub fn read(path: &Path) -> Result<Option<(Plan, Self)>, JournalError> {
+        let mut file = File::open(path).map_err(FileError::of("open", path))?;
+        match file.try_lock_shared() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(JournalError::InUse(path.to_owned())),
+            Err(TryLockError::Error(error)) => {
+                return Err(FileError::of("lock", path)(error).into());
+            }
+        }
+        let text = read_whole(&mut file).map_err(FileError::of("read", path))?;
+        let mut journal = Self::over(path, file);
+        let (_, begun) = journal.replay(&text)?;
+        Ok(begun.map(|plan| (plan, journal)))
     }
 
     /// What became of a batch so far; `None`: not begun.
@@ -215,6 +229,16 @@ impl Journal {
     /// When the line cannot be written.
     pub fn refuse_batch(&mut self, batch: u64, code: &str) -> Result<(), JournalError> {
         self.record(Line::Refused { batch, code: code.to_owned() })
+    }
+
+    fn over(path: &Path, file: File) -> Self {
+        Self {
+            path: path.to_owned(),
+            file,
+            batches: BTreeMap::new(),
+            output_bytes: 0,
+            totals: Counts::default(),
+        }
     }
 
     fn record(&mut self, line: Line) -> Result<(), JournalError> {
@@ -383,6 +407,25 @@ mod tests {
             drop(journal);
             assert_eq!(Journal::open(&path, &plan()).unwrap().output_bytes(), 700);
         }
+    }
+
+    #[test]
+    fn a_reader_changes_nothing() {
+        // Read without being continued, a journal tells the same and keeps even its torn line; while
+        // its run goes on it is not read.
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal");
+        let mut journal = Journal::open(&path, &plan()).unwrap();
+        journal.begin_batch(0, &ticket(1)).unwrap();
+        journal.finish_batch(0, 500, counts(10)).unwrap();
+        assert!(matches!(Journal::read(&path), Err(JournalError::InUse(_))));
+        drop(journal);
+        let torn = [std::fs::read(&path).unwrap(), b"{\"event\":".to_vec()].concat();
+        std::fs::write(&path, &torn).unwrap();
+        let (begun, journal) = Journal::read(&path).unwrap().unwrap();
+        assert_eq!((begun, journal.output_bytes(), journal.totals()), (plan(), 500, counts(10)));
+        assert_eq!(journal.state(0), Some(&State::Done(ticket(1))));
+        assert_eq!(std::fs::read(&path).unwrap(), torn);
     }
 
     #[test]

@@ -26,10 +26,12 @@ pub mod pem;
 pub mod preview;
 pub mod qr;
 pub mod records;
+pub mod rejects;
 pub mod sample;
 pub mod sign;
 pub mod texts;
 pub mod trust_list;
+pub mod value_sets;
 pub mod verify;
 pub mod window;
 
@@ -91,8 +93,12 @@ enum Verb {
     Inspect(inspect::Args),
     /// Draw certificates as QR symbols
     Qr(qr::Args),
+    /// List rejected records for review, by group, area or unit
+    Rejects(rejects::Args),
     /// Fetch the signer certificates
     TrustList(trust_list::Args),
+    /// Show value sets, and what a change of them would change
+    ValueSets(value_sets::Args),
     /// Look at signing windows, open and close them as an officer
     Window(window::Args),
     /// Write the manual pages
@@ -162,7 +168,9 @@ fn run(cli: &Cli, out: &mut dyn Write) -> Result<Outcome, CtlError> {
         Verb::Qr(args) => {
             offline(out, |streams| Ok(qr::run(args, streams).map(|()| Outcome::Done)?))
         }
+        Verb::Rejects(args) => rejects::run(args, &context, out),
         Verb::TrustList(args) => trust_list::run(args, &context, out),
+        Verb::ValueSets(args) => value_sets::run(args, &context, out),
         Verb::Window(args) => window::run(args, &context, out),
         Verb::Man(args) => man::man(args),
         Verb::Completions(args) => Ok(man::completions(args, out)),
