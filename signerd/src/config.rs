@@ -212,9 +212,10 @@ struct ClientSpec {
 impl Config {
     /// Names the members that count from a start on, and that another reading has otherwise.
     pub fn fixed_members_that_differ(&self, other: &Self) -> Vec<&'static str> {
+        let listen = |config: &Self| config.officer.as_ref().map(|officer| officer.listen);
         let same = [
             ("signing.listen", self.signing.listen == other.signing.listen),
-            ("officer", self.officer == other.officer),
+            ("officer.listen", listen(self) == listen(other)),
             ("observability.listen", self.observability == other.observability),
             ("ledger.path", self.ledger == other.ledger),
             ("ledger.retention_days", self.retention == other.retention),

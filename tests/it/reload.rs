@@ -3,8 +3,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use http_body_util::Full;
+use hyper::Request;
+use hyper::body::Bytes;
 use rustix::process::Signal;
 use signerd_tests::pki::{Authority, Validity, registration};
+use signerd_tests::session::Session;
 use signerd_tests::{Client, Daemon, Evidence, Person, Setup};
 
 const ONE_RECORD: (&str, &str) = ("records_max = 1000", "records_max = 1");
@@ -141,4 +145,30 @@ async fn what_a_reload_cannot_change_is_told() {
     reload(&mut daemon, "refused");
     daemon
         .wait_until("told", |daemon| daemon.log().contains("not what the daemon was started with"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_is_revoked_ends_with_its_next_request() {
+    // After a reload of the clients' revocation list, an open connection of a revoked client is told
+    // `client.unknown`, and no new one is accepted; other clients go on over theirs.
+    let setup = Setup::new();
+    let authority = Authority::of(&setup, "ca");
+    let uri = "subjectAltName=URI:urn:signerd:client:moh-issuing";
+    authority.issue("second", Validity::Now, &format!("extendedKeyUsage=clientAuth\n{uri}"));
+    let mut daemon = Daemon::ready(&setup);
+    let second = Client::named(&setup, "second");
+    let mut theirs = Session::open(&second).await.unwrap();
+    let mut ours = Session::open(&Client::new(&setup)).await.unwrap();
+    assert_eq!(theirs.send(trust_list()).await.unwrap().status, 200);
+    assert_eq!(ours.send(trust_list()).await.unwrap().status, 200);
+    authority.revoke("second");
+    authority.list("crl", Validity::Days(30));
+    reload(&mut daemon, "ok");
+    assert_eq!(theirs.send(trust_list()).await.unwrap().status, 403);
+    assert!(second.get("/v1/trust-list").await.is_err());
+    assert_eq!(ours.send(trust_list()).await.unwrap().status, 200);
+}
+
+fn trust_list() -> Request<Full<Bytes>> {
+    Request::get("/v1/trust-list").header("host", "localhost").body(Full::default()).unwrap()
 }

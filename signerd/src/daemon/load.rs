@@ -6,7 +6,6 @@
 use std::fmt::Display;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use hsm_config::HsmConfig;
 use policy::Assurance;
@@ -16,7 +15,7 @@ use crate::clock;
 use crate::config::{Config, Fault, MutualTls};
 use crate::ends::End;
 use crate::issue::{CHUNKS_AT_THE_HSM, Rules};
-use crate::server::{self, ServerConfig, TlsError, TlsFiles};
+use crate::server::{self, Mutual, TlsError, TlsFiles};
 use crate::systemd::Sockets;
 
 /// All that a start needs.
@@ -24,8 +23,8 @@ pub(super) struct Loaded {
     pub(super) config: Config,
     pub(super) hsm: HsmConfig,
     pub(super) rules: Rules,
-    pub(super) tls: Arc<ServerConfig>,
-    pub(super) officer_tls: Option<Arc<ServerConfig>>,
+    pub(super) tls: Mutual,
+    pub(super) officer_tls: Option<Mutual>,
     /// The earlier end of the listeners' certificates.
     pub(super) tls_not_after: i64,
 }
@@ -129,8 +128,8 @@ fn hsm(config: &Config) -> Result<HsmConfig, Vec<Fault>> {
 
 /// The TLS side of the listeners, and when their files end.
 struct Tls {
-    signing: Arc<ServerConfig>,
-    officer: Option<Arc<ServerConfig>>,
+    signing: Mutual,
+    officer: Option<Mutual>,
     /// The earlier end of the servers' certificates.
     not_after: i64,
     ends: Vec<End>,
@@ -161,12 +160,9 @@ fn tls(config: &Config) -> Result<Tls, Vec<Fault>> {
 
 const PEM_REMEDY: &str = "put a PEM file of its kind there";
 
-fn mutual(
-    section: &str,
-    files: &TlsFiles,
-) -> Result<(Arc<ServerConfig>, i64, Vec<End>), Vec<Fault>> {
+fn mutual(section: &str, files: &TlsFiles) -> Result<(Mutual, i64, Vec<End>), Vec<Fault>> {
     let fault = |error: TlsError| vec![fault(error.file(), section, &error, PEM_REMEDY)];
-    let tls = server::mutual_config(files).map_err(fault)?;
+    let tls = server::mutual(files).map_err(fault)?;
     let not_after = server::not_after(files).map_err(fault)?;
     Ok((tls, not_after, server::ends(files).map_err(fault)?))
 }

@@ -1,7 +1,8 @@
 //! SIGHUP: the rules are read again and replaced as one, or kept as they are.
 //!
-//! In: the files as they are now. Out: new [`Rules`] in force, for batches that come in from then on;
-//! those in work end by the rules they began with. Any fault keeps the rules that were in force, and is
+//! In: the files as they are now. Out: new [`Rules`] in force, for batches that come in from then on,
+//! and new TLS files, for connections and for the next request of those that are open; batches in work
+//! end by the rules they began with. Any fault keeps the rules that were in force, and is
 //! told in the journal as `signerd check` would tell it. What cannot change while the daemon runs
 //! (listeners, ledger, limits, the HSM side, the key behind an issuer) is not changed: it is told.
 
@@ -10,19 +11,24 @@ use std::sync::Arc;
 
 use hsm_config::HsmConfig;
 
-use super::load::{self, fault};
+use super::load::{self, Loaded, fault};
 use super::run;
 use crate::clock;
 use crate::config::{Config, Fault};
 use crate::cpu;
 use crate::hcert::SignerCertificate;
 use crate::issue::{Issuing, Rules};
+use crate::server::LiveTls;
 
 /// What the daemon was started with.
 pub(super) struct Started {
     pub(super) file: PathBuf,
     pub(super) config: Config,
     pub(super) hsm: HsmConfig,
+    /// The TLS side of the signing listener.
+    pub(super) tls: Arc<LiveTls>,
+    /// That of the officers' listener, if there is one.
+    pub(super) officer_tls: Option<Arc<LiveTls>>,
 }
 
 /// Reads the rules again and puts them in force.
@@ -30,9 +36,9 @@ pub(super) async fn reload(app: &Arc<Issuing>, started: &Arc<Started>) {
     let (before, from) = (app.rules.load_full(), Arc::clone(started));
     let read = cpu::run(move || fresh(&from, &before)).await;
     let outcome = match read {
-        Ok(Ok(rules)) => {
-            run::name_series(&app.metrics, &rules);
-            app.rules.store(Arc::new(rules));
+        Ok(Ok(loaded)) => {
+            run::name_series(&app.metrics, &loaded);
+            put_in_force(app, started, loaded);
             app.metrics.loaded_at.set(clock::seconds_since_1970());
             log::info!("rules reloaded");
             "ok"
@@ -52,9 +58,20 @@ pub(super) async fn reload(app: &Arc<Issuing>, started: &Arc<Started>) {
     app.metrics.reloads.with_label_values(&[outcome]).inc();
 }
 
-/// The rules of the files as they are now, if the running daemon can take them over.
-fn fresh(started: &Started, before: &Rules) -> Result<Rules, Vec<Fault>> {
-    let loaded = load::load(&started.file)?;
+/// Each is replaced as one; between the two a client may be judged by new rules over an old connection,
+/// which its next request mends.
+fn put_in_force(app: &Issuing, started: &Started, loaded: Loaded) {
+    let Loaded { rules, tls, officer_tls, .. } = loaded;
+    app.rules.store(Arc::new(rules));
+    started.tls.replace(tls);
+    if let Some((live, fresh)) = started.officer_tls.as_ref().zip(officer_tls) {
+        live.replace(fresh);
+    }
+}
+
+/// What the files say now, if the running daemon can take them over.
+fn fresh(started: &Started, before: &Rules) -> Result<Loaded, Vec<Fault>> {
+    let mut loaded = load::load(&started.file)?;
     let mut faults = Vec::new();
     if loaded.hsm != started.hsm {
         let problem = "is not what the daemon was started with";
@@ -67,9 +84,8 @@ fn fresh(started: &Started, before: &Rules) -> Result<Rules, Vec<Fault>> {
     for member in started.config.fixed_members_that_differ(&loaded.config) {
         log::warn!("{member} of {} counts from the next start", started.file.display());
     }
-    let mut rules = loaded.rules;
-    rules.access = rules.access.continuing(&before.access);
-    Ok(rules)
+    loaded.rules.access = loaded.rules.access.continuing(&before.access);
+    Ok(loaded)
 }
 
 /// A renewed certificate is taken over if it is of the key that the workers hold.

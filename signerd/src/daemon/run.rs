@@ -19,10 +19,10 @@ use crate::api::{self, Observation, Readiness};
 use crate::clock::{self, Clock};
 use crate::config::Limits;
 use crate::hsm::{FaultKind, HsmError, HsmEvents, Pool};
-use crate::issue::{Issuing, Rules, window};
+use crate::issue::{Issuing, window};
 use crate::ledger::{Ledger, LedgerError, Settings};
 use crate::metrics::{Metrics, MetricsError};
-use crate::server::{self, Bounds, MutualListener, ServerConfig};
+use crate::server::{self, Bounds, LiveTls, MutualListener};
 use crate::systemd::{self, Sockets};
 
 /// What ends the daemon with a failure. To blame: the operator, unless it says otherwise.
@@ -78,21 +78,19 @@ pub(super) async fn run(loaded: Loaded, sockets: Sockets, file: &Path) -> Result
     };
     let (observability_socket, observability) =
         listen(sockets.observability, loaded.config.observability).await?;
-    let (tls, officer_tls) = (Arc::clone(&loaded.tls), loaded.officer_tls.clone());
-    metrics.tls_not_after.set(loaded.tls_not_after);
     let (app, started) = assemble(loaded, file, Arc::clone(&metrics))?;
 
     let (stop, stopped) = watch::channel(false);
     let routes = Arc::new(api::Signing::new(Arc::clone(&app), request_limits(limits)));
     let listener = MutualListener {
         socket: signing_socket,
-        tls,
+        tls: Arc::clone(&started.tls),
         routes: Arc::clone(&routes),
         bounds: bounds(limits),
         metrics,
     };
     let signing_task = tokio::spawn(server::serve(listener, stopped.clone()));
-    let officer_task = officer.zip(officer_tls).map(|(bound, tls)| {
+    let officer_task = officer.zip(started.officer_tls.clone()).map(|(bound, tls)| {
         let listener = officer_listener(&app, limits, bound, tls);
         tokio::spawn(server::serve(listener, stopped.clone()))
     });
@@ -142,8 +140,8 @@ fn assemble(
     file: &Path,
     metrics: Arc<Metrics>,
 ) -> Result<(Arc<Issuing>, Arc<Started>), RunError> {
-    let Loaded { config, hsm, rules, .. } = loaded;
-    name_series(&metrics, &rules);
+    name_series(&metrics, &loaded);
+    let Loaded { config, hsm, rules, tls, officer_tls, .. } = loaded;
     metrics.loaded_at.set(clock::seconds_since_1970());
     metrics.name_clients(config.clients.iter().map(|(client, _)| client.as_str()));
     for kind in FaultKind::ALL {
@@ -162,11 +160,20 @@ fn assemble(
         metrics,
         ledger_keys: OnceCell::new(),
     };
-    Ok((Arc::new(app), Arc::new(Started { file: file.to_owned(), config, hsm })))
+    let started = Started {
+        file: file.to_owned(),
+        config,
+        hsm,
+        tls: Arc::new(LiveTls::new(tls)),
+        officer_tls: officer_tls.map(|tls| Arc::new(LiveTls::new(tls))),
+    };
+    Ok((Arc::new(app), Arc::new(started)))
 }
 
-/// Makes the series that the rules name exist, and says when their certificates and lists end.
-pub(super) fn name_series(metrics: &Metrics, rules: &Rules) {
+/// Makes the series that the rules name exist, and says when certificates and lists end.
+pub(super) fn name_series(metrics: &Metrics, loaded: &Loaded) {
+    let rules = &loaded.rules;
+    metrics.tls_not_after.set(loaded.tls_not_after);
     for (issuer, signer) in &rules.signers {
         metrics.key_not_after.with_label_values(&[issuer]).set(signer.not_after());
     }
@@ -199,7 +206,7 @@ fn officer_listener(
     app: &Arc<Issuing>,
     limits: Limits,
     (socket, address): (TcpListener, SocketAddr),
-    tls: Arc<ServerConfig>,
+    tls: Arc<LiveTls>,
 ) -> MutualListener<api::Officers> {
     log::info!("officers on {address}");
     let body_wait = Duration::from_secs(limits.body_seconds);

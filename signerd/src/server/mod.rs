@@ -16,7 +16,7 @@ use tokio::sync::watch;
 
 pub use mutual::{MutualListener, serve};
 pub use observability::observe;
-pub use tls::{ServerConfig, TlsError, TlsFiles, ends, mutual_config, not_after, share_authority};
+pub use tls::{LiveTls, Mutual, TlsError, TlsFiles, ends, mutual, not_after, share_authority};
 
 /// How a listener bounds its peers.
 #[derive(Clone, Copy, Debug)]

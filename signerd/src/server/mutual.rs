@@ -3,17 +3,19 @@
 //! The signing listener and the officers' are two of them, each with an authority of its own: a
 //! certificate of one is no certificate to the other.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use hyper_util::server::graceful::GracefulShutdown;
+use rustls_pki_types::CertificateDer;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
-use super::tls::ServerConfig;
+use super::tls::{LiveTls, Mutual};
 use super::{Bounds, Stop, accept, connection, stopped};
 use crate::api::{Phase, Routes};
+use crate::clock;
 use crate::metrics::{Gauge, Metrics};
 
 /// What a listener with client certificates needs.
@@ -21,7 +23,7 @@ pub struct MutualListener<R> {
     /// The bound socket.
     pub socket: TcpListener,
     /// TLS with client certificates.
-    pub tls: Arc<ServerConfig>,
+    pub tls: Arc<LiveTls>,
     /// The routes.
     pub routes: Arc<R>,
     /// The bounds on its peers.
@@ -33,7 +35,6 @@ pub struct MutualListener<R> {
 /// Serves until `stop`, then drains.
 pub async fn serve<R: Routes>(listener: MutualListener<R>, mut stop: Stop) {
     let MutualListener { socket, tls, routes, bounds, metrics } = listener;
-    let acceptor = TlsAcceptor::from(tls);
     let places = Arc::new(Semaphore::new(bounds.connections_max));
     let drain = GracefulShutdown::new();
     loop {
@@ -48,7 +49,7 @@ pub async fn serve<R: Routes>(listener: MutualListener<R>, mut stop: Stop) {
         };
         let (place, stream) = stream;
         let peer = Peer {
-            acceptor: acceptor.clone(),
+            tls: Arc::clone(&tls),
             routes: Arc::clone(&routes),
             bounds,
             metrics: Arc::clone(&metrics),
@@ -67,7 +68,7 @@ pub async fn serve<R: Routes>(listener: MutualListener<R>, mut stop: Stop) {
 }
 
 struct Peer<R> {
-    acceptor: TlsAcceptor,
+    tls: Arc<LiveTls>,
     routes: Arc<R>,
     bounds: Bounds,
     metrics: Arc<Metrics>,
@@ -76,7 +77,9 @@ struct Peer<R> {
 
 impl<R: Routes> Peer<R> {
     async fn serve(self, stream: TcpStream, watcher: hyper_util::server::graceful::Watcher) {
-        let Self { acceptor, routes, bounds, metrics, stop } = self;
+        let Self { tls, routes, bounds, metrics, stop } = self;
+        let mutual = tls.current();
+        let acceptor = TlsAcceptor::from(Arc::clone(&mutual.config));
         let peer = stream.peer_addr().map(|peer| peer.to_string()).unwrap_or_default();
         let stream = connection::bounded(stream, bounds);
         let handshake = timeout(bounds.handshake, acceptor.accept(stream)).await;
@@ -91,16 +94,42 @@ impl<R: Routes> Peer<R> {
             Ok(Err(error)) => return log::info!(peer; "TLS handshake refused: {error}"),
             Err(_) => return log::info!(peer; "TLS handshake took too long"),
         };
-        let chain = stream.get_ref().1.peer_certificates();
-        let Some(leaf) = chain.and_then(|chain| chain.first()).map(|leaf| leaf.to_vec()) else {
+        let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
+        if chain.is_empty() {
             return log::error!("TLS handshake without a client certificate");
-        };
+        }
+        let chain = chain.iter().map(|der| der.clone().into_owned()).collect();
+        let peer = Identity { chain, admitted_by: Mutex::new(mutual) };
         let _open = Open::new(&metrics.connections);
         let answer = |request| {
             let phase = if *stop.borrow() { Phase::Draining } else { Phase::Serving };
-            routes.answer(&leaf, request, phase)
+            routes.answer(peer.certificate(&tls), request, phase)
         };
         connection::serve(stream, bounds, watcher, answer).await;
+    }
+}
+
+/// Who is at the other end, by the trust that counts now.
+struct Identity {
+    chain: Vec<CertificateDer<'static>>,
+    /// The reading of the files by which the certificates were last found good.
+    admitted_by: Mutex<Arc<Mutual>>,
+}
+
+impl Identity {
+    /// The certificate of the peer; nothing, which nobody knows, once it is no longer admitted.
+    fn certificate(&self, tls: &LiveTls) -> &[u8] {
+        let current = tls.current();
+        // A poisoned lock only costs another look.
+        let mut admitted_by =
+            self.admitted_by.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if !Arc::ptr_eq(&admitted_by, &current) {
+            if !current.admits(&self.chain, clock::seconds_since_1970()) {
+                return &[];
+            }
+            *admitted_by = current;
+        }
+        self.chain.first().map_or(&[], |leaf| leaf.as_ref())
     }
 }
 

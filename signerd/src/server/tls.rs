@@ -1,18 +1,21 @@
 //! TLS 1.3 with client certificates, revocation lists enforced, and no resumption.
 //!
-//! Resumption is off because a resumed session brings the client's old certificate back without
+//! What a reload brings counts for open connections too: before their next request, the client's
+//! certificates are held against the new lists. Resumption is off because a resumed session brings the client's old certificate back without
 //! looking at the revocation lists again. A list past its `nextUpdate` refuses every client: an
 //! administrator who forgot it must notice before a revoked client does.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
-use rustls::RootCertStore;
-pub use rustls::ServerConfig;
+use arc_swap::ArcSwap;
 use rustls::crypto::aws_lc_rs;
+use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::{RootCertStore, ServerConfig};
 use rustls_pki_types::pem::PemObject as _;
-use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
+use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, UnixTime};
 use thiserror::Error;
 use x509_cert::Certificate;
 use x509_cert::der::{Decode as _, Encode as _};
@@ -85,7 +88,7 @@ impl TlsError {
 ///
 /// # Errors
 /// A file that is missing, empty or does not fit the others.
-pub fn mutual_config(files: &TlsFiles) -> Result<Arc<ServerConfig>, TlsError> {
+pub fn mutual(files: &TlsFiles) -> Result<Mutual, TlsError> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let roots = roots(&files.client_ca)?;
     let crls = all::<CertificateRevocationListDer<'static>>(&files.client_crl, "revocation list")?;
@@ -102,13 +105,50 @@ pub fn mutual_config(files: &TlsFiles) -> Result<Arc<ServerConfig>, TlsError> {
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(tls)?
-        .with_client_cert_verifier(clients)
+        .with_client_cert_verifier(Arc::clone(&clients))
         .with_single_cert(chain, key)
         .map_err(tls)?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
-    Ok(Arc::new(config))
+    Ok(Mutual { config: Arc::new(config), clients })
+}
+
+/// The TLS side of a listener with client certificates, from one reading of its files.
+#[derive(Debug)]
+pub struct Mutual {
+    pub(super) config: Arc<ServerConfig>,
+    clients: Arc<dyn ClientCertVerifier>,
+}
+
+impl Mutual {
+    /// Tells whether a client's certificates would still open a connection at `now`.
+    pub(super) fn admits(&self, chain: &[CertificateDer<'_>], now: i64) -> bool {
+        let Some((leaf, intermediates)) = chain.split_first() else { return false };
+        let now = Duration::from_secs(u64::try_from(now).unwrap_or(0));
+        let now = UnixTime::since_unix_epoch(now);
+        self.clients.verify_client_cert(leaf, intermediates, now).is_ok()
+    }
+}
+
+/// The TLS side that counts now; a reload replaces it.
+#[derive(Debug)]
+pub struct LiveTls(ArcSwap<Mutual>);
+
+impl LiveTls {
+    /// Begins with one reading.
+    pub fn new(mutual: Mutual) -> Self {
+        Self(ArcSwap::from_pointee(mutual))
+    }
+
+    /// Replaces it, for new connections and for the next request of those that are open.
+    pub fn replace(&self, mutual: Mutual) {
+        self.0.store(Arc::new(mutual));
+    }
+
+    pub(super) fn current(&self) -> Arc<Mutual> {
+        self.0.load_full()
+    }
 }
 
 /// When the server's certificate ends, in seconds since 1970.
