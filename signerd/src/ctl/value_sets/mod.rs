@@ -131,9 +131,7 @@ fn list(context: &Context, out: &mut dyn Write) -> Result<(), CtlError> {
         let rows = rows.iter().map(|(set, codes)| {
             let counts = Kind::ALL.iter().zip(codes);
             let counts = counts.map(|(kind, count)| (kind.name().to_owned(), json!(count)));
-            let mut row = set_json(set);
-            row["codes"] = Value::Object(counts.collect());
-            row
+            with(set_json(set), "codes", Value::Object(counts.collect()))
         });
         writeln!(out, "{}", Value::Array(rows.collect()))?;
         return Ok(());
@@ -188,11 +186,10 @@ fn diff(args: &DiffArgs, context: &Context, out: &mut dyn Write) -> Result<(), C
         .map(|path| Effect::count(path, [&old, &new], args.on, context))
         .transpose()?;
     if context.json {
-        let mut shown = difference.json();
-        shown["old"] = sets_json(&old);
-        shown["new"] = sets_json(&new);
+        let shown = with(difference.json(), "old", sets_json(&old));
+        let mut shown = with(shown, "new", sets_json(&new));
         if let Some(effect) = effect {
-            shown["records"] = effect.json();
+            shown = with(shown, "records", effect.json());
         }
         writeln!(out, "{shown}")?;
         return Ok(());
@@ -235,6 +232,14 @@ fn set_text(set: &ValueSet) -> String {
 fn code_text(code: &ListedCode<'_>) -> String {
     let state = code.inactive_since.map_or(String::new(), |day| format!(" (inactive since {day})"));
     harmless(&format!("{}  {}{state}", code.code, code.label))
+}
+
+/// Adds a member to an object.
+fn with(mut object: Value, name: &str, value: Value) -> Value {
+    if let Some(members) = object.as_object_mut() {
+        members.insert(name.to_owned(), value);
+    }
+    object
 }
 
 fn set_json(set: &ValueSet) -> Value {
