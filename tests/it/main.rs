@@ -12,6 +12,7 @@
 
 mod access;
 mod batches;
+mod cddl;
 mod certificates;
 mod crash;
 mod devsetup;

@@ -10,4 +10,5 @@ mod problem;
 mod signing;
 
 pub use observe::{Observation, Readiness};
+pub use problem::CODES as PROBLEM_CODES;
 pub use signing::{Limits, Phase, Signing};
