@@ -5,8 +5,9 @@
 //! every place, and the validator must refuse each spoiled one. Where another description of the same
 //! wire lies beside the project (`SIGNERD_CONTRACT`), the messages must hold against that one too.
 //!
-//! What the validator cannot say: deterministic encoding (the decoder behind it takes every form; the
-//! daemon's gate is tested for that), ascending order and uniqueness, and UTF-8 sizes beyond `.size`.
+//! What the validator cannot say: deterministic encoding, the order of doses, NFC; the daemon's own tests
+//! see to those. Two of its faults are worked around, measured with version 0.10.7: it searches for a
+//! pattern instead of matching the whole text, and it panics on bytes where a literal text is due.
 
 mod codes;
 mod messages;
@@ -50,7 +51,7 @@ impl Grammar {
 
     /// The grammar with this rule as its root, which for the validator is the first one.
     fn rooted(&self, rule: &str) -> Rooted {
-        let text = leak(format!("message-at-hand = {rule}\n\n{}", self.text));
+        let text = leak(format!("message-at-hand = {rule}\n\n{}", anchored(self.text)));
         let parsed = cddl_from_str(text, false);
         Rooted(parsed.unwrap_or_else(|fault| panic!("{}: {fault}", self.name)))
     }
@@ -64,6 +65,17 @@ impl Rooted {
         let mut validator = CBORValidator::new(&self.0, message.clone().into(), None);
         validator.validate().map_err(|fault| fault.to_string())
     }
+}
+
+/// Writes out that a `.regexp` is about the whole text (RFC 8610 §3.8.3): the validator only searches.
+fn anchored(grammar: &str) -> String {
+    let mut pieces = grammar.split(".regexp \"");
+    let mut anchored = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        let (pattern, rest) = piece.split_once('"').expect("the end of a pattern");
+        write!(anchored, ".regexp \"^({pattern})$\"{rest}").unwrap();
+    }
+    anchored
 }
 
 /// A grammar lives as long as its parsed form; the test process is short.
@@ -111,15 +123,17 @@ async fn every_message_is_as_described_and_no_spoiled_one_is() {
                     if spoiled.is_subtle && !grammar.is_ours {
                         continue;
                     }
-                    if rooted.check(&spoiled.value).is_ok() {
-                        writeln!(report, "{}: {rule}, {what}: {}", grammar.name, spoiled.how)
-                            .unwrap();
+                    match rooted.check(&spoiled.value) {
+                        Ok(()) => {
+                            let (name, how) = (&grammar.name, &spoiled.how);
+                            writeln!(report, "{name}: {rule}, {what}: {how}").unwrap();
+                        }
+                        Err(_) => refused += 1,
                     }
-                    refused += 1;
                 }
             }
         }
-        assert!(held > 40 && refused > 1_000, "{}: {held} held, {refused} refused", grammar.name);
+        assert!(held > 35 && refused > 1_500, "{}: {held} held, {refused} refused", grammar.name);
         eprintln!("{}: {held} messages hold, {refused} spoiled ones are refused", grammar.name);
     }
     assert!(report.is_empty(), "spoiled messages that hold:\n{report}");
