@@ -16,7 +16,7 @@ use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};
 use crate::access::{Access, Client, Identity};
 use crate::clock;
 use crate::config::{Config, Fault};
-use crate::hcert::{Alg, SignerCertificate};
+use crate::hcert::{Alg, EventKind, SignerCertificate};
 use crate::issue::CHUNKS_AT_THE_HSM;
 use crate::server::{self, ServerConfig, TlsError, TlsFiles};
 use crate::statement::{RegisteredCertificate, TrustAnchors, Units, Verifiers};
@@ -217,11 +217,13 @@ fn signer(key: &hsm_config::Key) -> Result<SignerCertificate, String> {
         Algorithm::Es256 => Alg::Es256,
         Algorithm::Ps256 => Alg::Ps256,
     };
-    if signer.alg() == expected {
-        Ok(signer)
-    } else {
-        Err(format!("certificate is for {}, not {}", signer.alg().name(), expected.name()))
+    if signer.alg() != expected {
+        return Err(format!("certificate is for {}, not {}", signer.alg().name(), expected.name()));
     }
+    if !signer.allows(EventKind::Vaccination) {
+        return Err("extended key usage allows other certificates only, not vaccination".to_owned());
+    }
+    Ok(signer)
 }
 
 fn verifiers(config: &Config, policy: &Policy) -> Result<Verifiers, Vec<Fault>> {

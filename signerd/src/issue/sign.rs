@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use policy::Catalogue;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
@@ -74,7 +75,9 @@ impl Chunk {
         // The semaphore is never closed; the place is free again once the signatures are back.
         let place = self.window.acquire().await.map_err(|_| cpu::Lost)?;
         let signer = Arc::clone(&self.signer);
-        let (unsigned, digests) = cpu::run(move || encode(&signer, &claims)).await??;
+        let app = Arc::clone(&self.app);
+        let (unsigned, digests) =
+            cpu::run(move || encode(&signer, &claims, app.policy.catalogue())).await??;
         let signatures = self.app.pool.sign(&self.key, digests).await?;
         drop(place);
         let signer = self.signer;
@@ -84,10 +87,14 @@ impl Chunk {
 
 type Encoded = (Vec<Unsigned>, Vec<[u8; 32]>);
 
-fn encode(signer: &hcert::SignerCertificate, claims: &[Claims]) -> Result<Encoded, IssueError> {
+fn encode(
+    signer: &hcert::SignerCertificate,
+    claims: &[Claims],
+    codes: &Catalogue,
+) -> Result<Encoded, IssueError> {
     let unsigned = claims
         .iter()
-        .map(|claims| hcert::prepare(signer.alg(), signer.kid(), claims))
+        .map(|claims| hcert::prepare(signer.alg(), signer.kid(), claims, codes))
         .collect::<Result<Vec<_>, _>>()?;
     let digests = unsigned.iter().map(Unsigned::digest).collect();
     Ok((unsigned, digests))
