@@ -114,9 +114,7 @@ pub async fn preview(
     let batch = Batch::open(&app, client, body).await?;
     let now = app.clock.now()?;
     let mut judged = batch.judge(&app, now, judge::Rate::Spend).await?;
-    let pseudonyms = plan::pseudonyms(&judged, &batch.keys);
-    let conflicts = app.ledger.conflicts(pseudonyms.values(), Some(batch.reference())).await?;
-    plan::reject_conflicts(&mut judged, &pseudonyms.conflicting(conflicts));
+    batch.reject_taken(&app, &mut judged).await?;
     let body = answer::preview(&batch, &judged)?;
     Ok(Answer { body, replayed: false })
 }
@@ -132,6 +130,8 @@ async fn fresh(
     let mut judged = batch.judge(app, now, rate).await?;
     for _ in 0..INTEND_TRIES_MAX {
         if batch.atomic && judged.any_rejected() {
+            // Nothing is intended, so nobody else looks whether other records' doses are taken.
+            batch.reject_taken(app, &mut judged).await?;
             let body = answer::withheld(batch, &judged, now)?;
             count(app, batch, &judged, None);
             return Ok(Answer { body, replayed: false });
@@ -291,6 +291,14 @@ impl Batch {
             bench.judge(&body, rate)
         })
         .await?
+    }
+
+    /// Rejects the records whose doses other batches have now.
+    async fn reject_taken(&self, app: &Issuing, judged: &mut Judged) -> Result<(), IssueError> {
+        let pseudonyms = plan::pseudonyms(judged, &self.keys);
+        let conflicts = app.ledger.conflicts(pseudonyms.values(), Some(self.reference())).await?;
+        plan::reject_conflicts(judged, &pseudonyms.conflicting(conflicts));
+        Ok(())
     }
 
     async fn seal(&self, answer: &[u8]) -> Result<Vec<u8>, IssueError> {

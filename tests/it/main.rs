@@ -23,6 +23,7 @@ mod http;
 mod interop;
 mod observe;
 mod pin;
+mod preview;
 mod privacy;
 mod reasons;
 mod requests;
