@@ -36,6 +36,7 @@ main() {
     step "synchronised: ready" ready
     step "users" users
     step "a round of signing" sign first
+    step "an officer sees the windows" windows
     step "a worker is killed: the front gets another one" worker_killed
     step "the front restarts: callers wait, workers stay" front_restarted
     step "a wrong PIN is tried once, and never by a restart" wrong_pin
@@ -132,6 +133,11 @@ install_configuration() {
     install -D --mode=0600 "$pki/server.key" "$1/tls/server.key"
     install -D --mode=0644 "$pki/ca.pem" "$1/tls/clients-ca.pem"
     install -D --mode=0644 "$pki/crl.pem" "$1/tls/clients-crl.pem"
+    install -D --mode=0644 "$pki/officer-ca.pem" "$1/tls/officers-ca.pem"
+    install -D --mode=0644 "$pki/officer-crl.pem" "$1/tls/officers-crl.pem"
+    install -D --mode=0600 "$pki/officer-1.pem" "$1/officer.pem"
+    install -D --mode=0600 "$pki/officer-1.key" "$1/officer.key"
+    sed -i '/^# \[officer\]/,$s/^# //' "$1/signerctl.toml"
     install -D --mode=0644 "$pki/ca.pem" "$1/ca.pem"
     install -D --mode=0600 "$pki/client.pem" "$1/client.pem"
     install -D --mode=0600 "$pki/client.key" "$1/client.key"
@@ -182,7 +188,8 @@ start_signerd() {
     inside systemd-run --quiet --wait --collect --pipe --uid=signerd \
         --property=LoadCredential=tls-key:/etc/signerd/tls/server.key \
         signerd check --config /etc/signerd/signerd.toml
-    inside systemctl enable --now --quiet signerd.socket signerd-observability.socket signerd.service
+    inside systemctl enable --now --quiet signerd.socket signerd-officer.socket \
+        signerd-observability.socket signerd.service
 }
 
 # ----------------------------------------------------------------------------------------- questions
@@ -225,6 +232,9 @@ sign() {
         inside signerctl trust-list --json --output /srv/trust-list.json &&
         inside signerctl verify "/srv/$1.out" --trust-list /srv/trust-list.json >/dev/null
 }
+
+# Through the socket that systemd passes for the officers. Which hours there are is the example's matter.
+windows() { inside signerctl window show --issuer vn-moh | grep --quiet '^vn-moh '; }
 
 worker_killed() {
     local before

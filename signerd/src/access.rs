@@ -3,7 +3,10 @@
 //! A client is recognised by exactly one trait of its certificate, compared byte for byte: a URI or DNS
 //! name of its subjectAltName, or the SHA-256 of its public key. No prefix, no pattern, no common name.
 //! Which issuers a client may use stands in the policy. The rate limit is here too: its weight is doses,
-//! its key is the configured client id, so its memory is bounded by the configuration.
+//! its key is the configured client id, so its memory is bounded by the configuration. Officers have a
+//! listener and an authority of their own; `officer` says who is one.
+
+mod officer;
 
 use std::collections::{HashMap, HashSet};
 use std::num::NonZeroU32;
@@ -17,6 +20,8 @@ use x509_cert::Certificate;
 use x509_cert::der::{Decode as _, Encode as _};
 use x509_cert::ext::pkix::SubjectAltName;
 use x509_cert::ext::pkix::name::GeneralName;
+
+pub use officer::Officer;
 
 /// A trait by which a client certificate is recognised.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -39,7 +44,7 @@ pub struct Client {
 }
 
 /// The weighted rate limit of every client.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
     /// Doses per second in the long run.
     pub doses_per_second: NonZeroU32,
@@ -70,8 +75,8 @@ pub enum RateError {
 #[derive(Debug)]
 pub struct Access {
     clients: HashMap<Identity, Arc<Client>>,
-    limiter: DefaultKeyedRateLimiter<String>,
-    burst: NonZeroU32,
+    limiter: Arc<DefaultKeyedRateLimiter<String>>,
+    rate: Rate,
 }
 
 impl Access {
@@ -80,9 +85,19 @@ impl Access {
         let quota = Quota::per_second(rate.doses_per_second).allow_burst(rate.burst);
         Self {
             clients: clients.into_iter().map(|(id, client)| (id, Arc::new(client))).collect(),
-            limiter: RateLimiter::keyed(quota),
-            burst: rate.burst,
+            limiter: Arc::new(RateLimiter::keyed(quota)),
+            rate,
         }
+    }
+
+    /// This table with what the clients of another have spent, if the rate is the same: a reload gives
+    /// nobody a new allowance.
+    #[must_use]
+    pub fn continuing(mut self, other: &Self) -> Self {
+        if self.rate == other.rate {
+            self.limiter = Arc::clone(&other.limiter);
+        }
+        self
     }
 
     /// Finds the client whose certificate this is; `None` for a stranger, and for a certificate that
@@ -111,7 +126,7 @@ impl Access {
                 let wait = not_yet.wait_time_from(DefaultClock::default().now());
                 Err(RateError::TooFast { retry_after: wait.as_secs().saturating_add(1) })
             }
-            Err(_) => Err(RateError::NeverFits { doses, burst: self.burst.get() }),
+            Err(_) => Err(RateError::NeverFits { doses, burst: self.rate.burst.get() }),
         }
     }
 }
@@ -179,6 +194,16 @@ mod tests {
         // A certificate that names two clients is refused rather than guessed.
         let both = vec![uri("urn:signerd:client:a"), uri("urn:signerd:client:b")];
         assert_eq!(table(1, 1).client(&certificate(both)), None);
+    }
+
+    #[test]
+    fn a_reload_gives_no_new_allowance() {
+        // What a client spent stays spent in the table that follows, unless its rate is another.
+        let client = Client { id: "a".into(), issuers: HashSet::new() };
+        let access = table(1, 10);
+        assert_eq!(access.spend(&client, 10), Ok(()));
+        assert!(table(1, 10).continuing(&access).spend(&client, 10).is_err());
+        assert_eq!(table(1, 20).continuing(&access).spend(&client, 10), Ok(()));
     }
 
     #[test]

@@ -18,7 +18,8 @@ const MORE: &str = "Exit codes:
 
 Signals:
   SIGTERM, SIGINT  finish the requests in work, take no more, end with 0
-  There is no reload: files are read at the start alone.
+  SIGHUP           read the rules again: policy.toml and what it names, the
+                   clients and their rate; a fault keeps those in force
 
 Files:
   /etc/signerd/signerd.toml         listeners, clients, limits
@@ -31,8 +32,8 @@ Files:
 Environment:
   SIGNERD_LOG            error, warn, info (default), debug or trace
   LISTEN_FDS             sockets that systemd passes, with LISTEN_FDNAMES
-                         signing and observability; without them the
-                         configured addresses are bound
+                         signing, officer and observability; without
+                         them the configured addresses are bound
   NOTIFY_SOCKET          where systemd hears of readiness and status
   WATCHDOG_USEC          how often it wants to hear that the daemon lives
   CREDENTIALS_DIRECTORY  where it puts the TLS key and, for workers, the PIN
@@ -44,8 +45,8 @@ See also:
 ///
 /// A front process speaks mutual TLS, judges records, keeps the ledger and verifies every signature.
 /// Worker processes alone load the vendor's PKCS#11 library and have the PIN. `serve` runs the front;
-/// it spawns its workers, unless hsm.toml names the sockets of workers that systemd runs. On a
-/// listener of its own the front serves /metrics, /healthz and /readyz.
+/// it spawns its workers, unless hsm.toml names the sockets of workers that systemd runs. On
+/// listeners of their own the front serves officers, and /metrics, /healthz and /readyz.
 #[derive(Debug, Parser)]
 #[command(name = "signerd", version, after_long_help = MORE)]
 pub struct Cli {

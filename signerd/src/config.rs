@@ -17,7 +17,9 @@ use crate::access::{Identity, Rate};
 #[derive(Debug)]
 pub struct Config {
     /// The signing listener.
-    pub signing: Signing,
+    pub signing: MutualTls,
+    /// The officers' listener; absent: there is none.
+    pub officer: Option<MutualTls>,
     /// Where `/metrics`, `/healthz` and `/readyz` are served, on loopback or a private network.
     pub observability: SocketAddr,
     /// `policy.toml`.
@@ -38,9 +40,9 @@ pub struct Config {
     pub limits: Limits,
 }
 
-/// The signing listener.
-#[derive(Debug)]
-pub struct Signing {
+/// A listener with client certificates.
+#[derive(Debug, PartialEq, Eq)]
+pub struct MutualTls {
     /// Address and port.
     pub listen: SocketAddr,
     /// PEM file with the server's certificate and the chain above it.
@@ -54,7 +56,7 @@ pub struct Signing {
 }
 
 /// Bounds of the signing listener. The defaults suit one central issuing system.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
     /// Longest request body in bytes; 1,000 records with certificates are about 2 MB.
@@ -131,6 +133,7 @@ struct Spec {
     policy: PathBuf,
     hsm: PathBuf,
     signing: SigningSpec,
+    officer: Option<OfficerSpec>,
     observability: ObservabilitySpec,
     ledger: LedgerSpec,
     clock: ClockSpec,
@@ -148,6 +151,18 @@ struct SigningSpec {
     certificate: PathBuf,
     key: Option<PathBuf>,
     /// Name of a systemd credential that holds the key.
+    key_credential: Option<String>,
+    client_ca: PathBuf,
+    client_crl: PathBuf,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OfficerSpec {
+    listen: SocketAddr,
+    /// Absent: those of the signing listener.
+    certificate: Option<PathBuf>,
+    key: Option<PathBuf>,
     key_credential: Option<String>,
     client_ca: PathBuf,
     client_crl: PathBuf,
@@ -195,6 +210,20 @@ struct ClientSpec {
 }
 
 impl Config {
+    /// Names the members that count from a start on, and that another reading has otherwise.
+    pub fn fixed_members_that_differ(&self, other: &Self) -> Vec<&'static str> {
+        let same = [
+            ("signing.listen", self.signing.listen == other.signing.listen),
+            ("officer", self.officer == other.officer),
+            ("observability.listen", self.observability == other.observability),
+            ("ledger.path", self.ledger == other.ledger),
+            ("ledger.retention_days", self.retention == other.retention),
+            ("clock", self.synchronised_marker == other.synchronised_marker),
+            ("limits", self.limits == other.limits),
+        ];
+        same.into_iter().filter(|(_, same)| !same).map(|(member, _)| member).collect()
+    }
+
     /// Reads the text of `file`; `credentials` is systemd's `$CREDENTIALS_DIRECTORY`, if any.
     ///
     /// # Errors
@@ -251,9 +280,14 @@ impl Spec {
             faults.add("ledger.retention_days", "must be 1 to 366", "7 is usual");
         }
         limits(&self.limits, faults);
-        let signing = self.signing.check(faults, credentials);
+        let signing = self.signing.check(faults, credentials)?;
+        let officer = self.officer.map(|spec| spec.check(faults, credentials, &signing));
         Some(Config {
-            signing: signing?,
+            officer: match officer {
+                Some(officer) => Some(officer?),
+                None => None,
+            },
+            signing,
             observability: self.observability.listen,
             policy: faults.path(&self.policy),
             hsm: faults.path(&self.hsm),
@@ -268,31 +302,9 @@ impl Spec {
 }
 
 impl SigningSpec {
-    fn check(self, faults: &mut Faults<'_>, credentials: Option<&Path>) -> Option<Signing> {
-        let key = match (self.key, self.key_credential, credentials) {
-            (Some(key), None, _) => Some(faults.path(&key)),
-            (None, Some(name), Some(folder)) if !name.contains('/') => Some(folder.join(name)),
-            (None, Some(_), Some(_)) => {
-                faults.add("signing.key_credential", "is not a name", "give the name alone");
-                None
-            }
-            (None, Some(_), None) => {
-                let remedy =
-                    "start the service by systemd with LoadCredential=, or use signing.key";
-                faults.add("signing.key_credential", "no credentials were passed", remedy);
-                None
-            }
-            _ => {
-                let remedy = "give one: a path, or the name of a systemd credential";
-                faults.add(
-                    "signing.key",
-                    "exactly one of key and key_credential is needed",
-                    remedy,
-                );
-                None
-            }
-        };
-        Some(Signing {
+    fn check(self, faults: &mut Faults<'_>, credentials: Option<&Path>) -> Option<MutualTls> {
+        let key = key("signing", (self.key, self.key_credential), faults, credentials);
+        Some(MutualTls {
             listen: self.listen,
             certificate: faults.path(&self.certificate),
             key: key?,
@@ -300,6 +312,64 @@ impl SigningSpec {
             client_crl: faults.path(&self.client_crl),
         })
     }
+}
+
+impl OfficerSpec {
+    /// The certificate and its key come together: both its own, or both the signing listener's.
+    fn check(
+        self,
+        faults: &mut Faults<'_>,
+        credentials: Option<&Path>,
+        signing: &MutualTls,
+    ) -> Option<MutualTls> {
+        let (listen, keys) = (self.listen, (self.key, self.key_credential));
+        if listen == signing.listen && listen.port() != 0 {
+            let remedy = "give the officers a port of their own";
+            faults.add("officer.listen", "is the address of the signing listener", remedy);
+        }
+        let (certificate, key) = match (self.certificate, &keys) {
+            (Some(certificate), _) => {
+                (faults.path(&certificate), key("officer", keys, faults, credentials)?)
+            }
+            (None, (None, None)) => (signing.certificate.clone(), signing.key.clone()),
+            (None, _) => {
+                let remedy = "give both, or neither to share those of the signing listener";
+                faults.add("officer.key", "is there without officer.certificate", remedy);
+                return None;
+            }
+        };
+        let (client_ca, client_crl) = (faults.path(&self.client_ca), faults.path(&self.client_crl));
+        Some(MutualTls { listen, certificate, key, client_ca, client_crl })
+    }
+}
+
+/// The file of a listener's private key: named, or a credential of systemd.
+fn key(
+    section: &str,
+    named: (Option<PathBuf>, Option<String>),
+    faults: &mut Faults<'_>,
+    credentials: Option<&Path>,
+) -> Option<PathBuf> {
+    let (member, credential) = (format!("{section}.key"), format!("{section}.key_credential"));
+    match (named, credentials) {
+        ((Some(key), None), _) => return Some(faults.path(&key)),
+        ((None, Some(name)), Some(folder)) if !name.contains('/') => {
+            return Some(folder.join(name));
+        }
+        ((None, Some(_)), Some(_)) => {
+            faults.add(&credential, "is not a name", "give the name alone");
+        }
+        ((None, Some(_)), None) => {
+            let remedy =
+                format!("start the service by systemd with LoadCredential=, or use {member}");
+            faults.add(&credential, "no credentials were passed", &remedy);
+        }
+        ((Some(_), Some(_)) | (None, None), _) => {
+            let remedy = "give one: a path, or the name of a systemd credential";
+            faults.add(&member, "exactly one of key and key_credential is needed", remedy);
+        }
+    }
+    None
 }
 
 fn limits(limits: &Limits, faults: &mut Faults<'_>) {
@@ -413,6 +483,33 @@ mod tests {
             .replace("san_uri = \"urn:signerd:client:moh-issuing\"", "spki_sha256 = \"zz\"");
         let keys: Vec<String> = parse(&bad).unwrap_err().into_iter().map(|f| f.key).collect();
         assert_eq!(keys, ["version", "client \"moh-issuing\"", "signing.key"]);
+    }
+
+    const OFFICER: &str = r#"
+        [officer]
+        listen = "127.0.0.1:8444"
+        client_ca = "pki/officer-ca.pem"
+        client_crl = "pki/officer-crl.pem"
+    "#;
+
+    #[test]
+    fn officers_have_a_listener_where_it_is_configured() {
+        // Without the table there is none; with it, certificate and key are the signing listener's
+        // unless it names its own, both of them.
+        assert!(parse(GOOD).unwrap().officer.is_none());
+        let officer = |more: &str| parse(&format!("{GOOD}{OFFICER}{more}"));
+        let shared = officer("").unwrap().officer.unwrap();
+        assert_eq!(shared.key, Path::new("/etc/signerd/pki/server.key"));
+        assert_eq!(shared.client_ca, Path::new("/etc/signerd/pki/officer-ca.pem"));
+        let own = officer("certificate = \"o.pem\"\nkey = \"o.key\"").unwrap().officer.unwrap();
+        assert_eq!(own.certificate, Path::new("/etc/signerd/o.pem"));
+        assert_eq!(own.key, Path::new("/etc/signerd/o.key"));
+        for half in ["certificate = \"o.pem\"", "key = \"o.key\"", "key_credential = \"o\""] {
+            let faults = officer(half).unwrap_err();
+            assert!(faults[0].key.starts_with("officer.key"), "{half}: {}", faults[0]);
+        }
+        let same = format!("{GOOD}{OFFICER}").replace("8444", "8443");
+        assert_eq!(parse(&same).unwrap_err()[0].key, "officer.listen");
     }
 
     #[test]

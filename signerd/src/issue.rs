@@ -10,43 +10,37 @@ mod claims;
 mod error;
 mod judge;
 mod plan;
+mod rules;
 mod sign;
+pub mod window;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
-use policy::Policy;
 use tokio::sync::OnceCell;
 
 pub use self::error::IssueError;
-use self::judge::Judged;
+use self::judge::{Hours, Judged, Rate, Terms};
 use self::plan::Plan;
+pub use self::rules::Rules;
 pub use self::sign::CHUNKS_AT_THE_HSM;
-use crate::access::{Access, Client};
+use crate::access::Client;
 use crate::clock::{self, Clock};
 use crate::cpu;
 use crate::hcert::{Hcert, SignerCertificate};
 use crate::hsm::Pool;
 use crate::ledger::{
-    Attempt, BatchRef, Begin, Finished, Intended, Ledger, LedgerKeys, StoredIntent, Ticket,
+    Attempt, BatchRef, Begin, Finished, Intended, Ledger, LedgerKeys, OverQuota, StoredIntent,
+    Ticket,
 };
 use crate::metrics::Metrics;
-use crate::statement::{Units, Verifiers};
 use crate::wire::request;
 
 /// Everything that issuing needs, put together once at start.
 pub struct Issuing {
-    /// The rules, the value sets and the registry of units.
-    pub policy: Policy,
-    /// The gateways whose identity statements count.
-    pub verifiers: Verifiers,
-    /// The units whose signatures count.
-    pub units: Units,
-    /// The signer certificate of each issuer.
-    pub signers: HashMap<String, Arc<SignerCertificate>>,
-    /// Who may use which issuer, and how fast.
-    pub access: Access,
+    /// What may be signed, for whom, and with which certificates; replaced as one by a reload.
+    pub rules: ArcSwap<Rules>,
     /// What was intended and what was answered.
     pub ledger: Ledger,
     /// The worker processes.
@@ -68,6 +62,15 @@ pub struct Answer {
     pub replayed: bool,
 }
 
+/// Whether a preview also names what is odd about acceptable records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Warnings {
+    /// It does not: the form of the published contract.
+    Hidden,
+    /// It does.
+    Shown,
+}
+
 /// One batch on its way down the spine.
 struct Batch {
     client: Arc<Client>,
@@ -75,6 +78,7 @@ struct Batch {
     id: [u8; 16],
     issuer: String,
     atomic: bool,
+    rules: Arc<Rules>,
     signer: Arc<SignerCertificate>,
     keys: Arc<LedgerKeys>,
 }
@@ -93,7 +97,7 @@ pub async fn issue(
     // Whether an answer is still kept may be asked of a clock that is not fit to sign by.
     let about_now = clock::seconds_since_1970();
     match app.ledger.begin(batch.reference(), digest, about_now).await? {
-        Begin::Fresh(ticket) => fresh(&app, &batch, ticket, judge::Rate::Spend).await,
+        Begin::Fresh(ticket) => fresh(&app, &batch, ticket, Rate::Spend).await,
         Begin::Resume(ticket, intent) => resume(&app, &batch, ticket, intent).await,
         Begin::Replay { sealed } => replay(&app, &batch, sealed).await,
         Begin::Conflict => Err(IssueError::Conflict),
@@ -110,12 +114,15 @@ pub async fn preview(
     app: Arc<Issuing>,
     client: Arc<Client>,
     body: Bytes,
+    warnings: Warnings,
 ) -> Result<Answer, IssueError> {
     let batch = Batch::open(&app, client, body).await?;
     let now = app.clock.now()?;
-    let mut judged = batch.judge(&app, now, judge::Rate::Spend).await?;
-    batch.reject_taken(&app, &mut judged).await?;
-    let body = answer::preview(&batch, &judged)?;
+    // The day's officer sees what the night will sign: neither window nor quota counts.
+    let terms = Terms { rate: Rate::Spend, hours: Hours::Open };
+    let mut judged = batch.judge(now, terms).await?;
+    batch.reject_taken(&app, &mut judged, now).await?;
+    let body = answer::preview(&batch, &judged, warnings)?;
     Ok(Answer { body, replayed: false })
 }
 
@@ -124,21 +131,24 @@ async fn fresh(
     app: &Arc<Issuing>,
     batch: &Batch,
     mut ticket: Ticket,
-    rate: judge::Rate,
+    rate: Rate,
 ) -> Result<Answer, IssueError> {
     let now = app.clock.now()?;
-    let mut judged = batch.judge(app, now, rate).await?;
+    let rules = batch.issuer_rules()?;
+    let hours = window::hours(app, rules, now).await?;
+    let mut judged = batch.judge(now, Terms { rate, hours }).await?;
     for _ in 0..INTEND_TRIES_MAX {
         if batch.atomic && judged.any_rejected() {
             // Nothing is intended, so nobody else looks whether other records' doses are taken.
-            batch.reject_taken(app, &mut judged).await?;
+            batch.reject_taken(app, &mut judged, now).await?;
             let body = answer::withheld(batch, &judged, now)?;
             count(app, batch, &judged, None);
             return Ok(Answer { body, replayed: false });
         }
         let plan = Plan::draw(&judged, batch, now)?;
         let timer = app.metrics.commit_duration.start_timer();
-        let intended = app.ledger.intend(ticket, plan.intent(batch, &judged)).await?;
+        let intent = plan.intent(batch, &judged, rules);
+        let intended = app.ledger.intend(ticket, intent).await?;
         timer.observe_duration();
         match intended {
             Intended::Open(attempt) => return carry_out(app, batch, judged, plan, attempt).await,
@@ -146,9 +156,16 @@ async fn fresh(
                 plan::reject_conflicts(&mut judged, &plan.conflicting(conflicts));
                 ticket = again;
             }
+            Intended::OverQuota(over) => return Err(over_quota(over, now)),
         }
     }
     Err(IssueError::Contended)
+}
+
+fn over_quota(over: OverQuota, now: i64) -> IssueError {
+    let (_, midnight) = policy::day_bounds(now);
+    let retry_after = u64::try_from(midnight.saturating_sub(now)).unwrap_or(1);
+    IssueError::Quota { over, retry_after }
 }
 
 /// How often may other batches take doses between our look and our intent? Each time, the conflicting
@@ -170,7 +187,7 @@ async fn resume(
         Ok(None) => {
             log::warn!(batch:% = uuid(batch.id); "open intent released, the batch is judged anew");
             let ticket = app.ledger.discard(ticket).await?;
-            fresh(app, batch, ticket, judge::Rate::Paid).await
+            fresh(app, batch, ticket, Rate::Paid).await
         }
         // A limit that was lowered meanwhile: the doses must not stay "in progress".
         Err(error @ IssueError::Batch(_)) => {
@@ -187,14 +204,16 @@ async fn recall(
     batch: &Batch,
     intent: StoredIntent,
 ) -> Result<Option<(Judged, Plan)>, IssueError> {
-    let (now, months) = (app.clock.now()?, batch.rules(app)?.validity_months());
+    let (now, months) = (app.clock.now()?, batch.issuer_rules()?.validity_months());
     let is_usable = policy::expiry(now, months, batch.signer.validity()).is_ok()
         && intent.kid == *batch.signer.kid().as_bytes()
         && intent.issuer == batch.issuer;
     if !is_usable {
         return Ok(None);
     }
-    let mut judged = match batch.judge(app, intent.issued_at, judge::Rate::Paid).await {
+    // It was intended at an hour that was right.
+    let terms = Terms { rate: Rate::Paid, hours: Hours::Open };
+    let mut judged = match batch.judge(intent.issued_at, terms).await {
         // The key of that time had not the validity that this one has.
         Err(IssueError::Key(_)) => return Ok(None),
         judged => judged?,
@@ -256,19 +275,20 @@ impl Batch {
         let request = request::decode(&body)?;
         let (id, issuer, atomic) = (request.batch_id, request.issuer.to_owned(), request.atomic);
         drop(request);
-        let known = client.issuers.contains(&issuer) && app.policy.issuer(&issuer).is_some();
-        let signer = app.signers.get(&issuer).filter(|_| known);
+        let rules = app.rules.load_full();
+        let known = client.issuers.contains(&issuer) && rules.policy.issuer(&issuer).is_some();
+        let signer = rules.signers.get(&issuer).filter(|_| known);
         let signer = Arc::clone(signer.ok_or(IssueError::IssuerNotAllowed)?);
         let keys = app.ledger_keys().await?;
-        Ok(Self { client, body, id, issuer, atomic, signer, keys })
+        Ok(Self { client, body, id, issuer, atomic, rules, signer, keys })
     }
 
     fn reference(&self) -> BatchRef {
         BatchRef { client: self.client.id.clone(), id: self.id }
     }
 
-    fn rules<'a>(&self, app: &'a Issuing) -> Result<&'a policy::IssuerRules, IssueError> {
-        app.policy.issuer(&self.issuer).ok_or(IssueError::IssuerNotAllowed)
+    fn issuer_rules(&self) -> Result<&policy::IssuerRules, IssueError> {
+        self.rules.policy.issuer(&self.issuer).ok_or(IssueError::IssuerNotAllowed)
     }
 
     async fn digest(&self) -> Result<[u8; 32], IssueError> {
@@ -276,27 +296,28 @@ impl Batch {
         Ok(cpu::run(move || keys.request_digest(&body)).await?)
     }
 
-    async fn judge(
-        &self,
-        app: &Arc<Issuing>,
-        now: i64,
-        rate: judge::Rate,
-    ) -> Result<Judged, IssueError> {
-        let (app, client) = (Arc::clone(app), Arc::clone(&self.client));
+    async fn judge(&self, now: i64, terms: Terms) -> Result<Judged, IssueError> {
+        let (rules, client) = (Arc::clone(&self.rules), Arc::clone(&self.client));
         let (body, issuer) = (self.body.clone(), self.issuer.clone());
         let signer = Arc::clone(&self.signer);
         cpu::run(move || {
-            let bench =
-                judge::Bench { app: &app, client: &client, issuer: &issuer, signer: &signer, now };
-            bench.judge(&body, rate)
+            let (rules, client, issuer, signer) = (&rules, &client, &issuer, &signer);
+            judge::Bench { rules, client, issuer, signer, now, terms }.judge(&body)
         })
         .await?
     }
 
     /// Rejects the records whose doses other batches have now.
-    async fn reject_taken(&self, app: &Issuing, judged: &mut Judged) -> Result<(), IssueError> {
+    async fn reject_taken(
+        &self,
+        app: &Issuing,
+        judged: &mut Judged,
+        now: i64,
+    ) -> Result<(), IssueError> {
         let pseudonyms = plan::pseudonyms(judged, &self.keys);
-        let conflicts = app.ledger.conflicts(pseudonyms.values(), Some(self.reference())).await?;
+        let (values, except) = (pseudonyms.values(), Some(self.reference()));
+        let reissue = plan::reissue(self.issuer_rules()?);
+        let conflicts = app.ledger.conflicts(values, except, reissue, now).await?;
         plan::reject_conflicts(judged, &pseudonyms.conflicting(conflicts));
         Ok(())
     }
@@ -335,6 +356,9 @@ fn count(app: &Issuing, batch: &Batch, judged: &Judged, certificates: Option<usi
     }
     for code in judged.codes() {
         metrics.rejected.with_label_values(&[code]).inc();
+    }
+    for code in judged.warnings() {
+        metrics.warnings.with_label_values(&[code]).inc();
     }
 }
 

@@ -9,7 +9,7 @@ use prometheus::{
     IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
-pub use prometheus::{Error as MetricsError, IntGauge as Gauge};
+pub use prometheus::{Error as MetricsError, HistogramTimer, IntGauge as Gauge};
 
 /// All metrics of the front process.
 #[derive(Debug)]
@@ -31,6 +31,12 @@ pub struct Metrics {
     pub records: IntCounterVec,
     /// `signerd_records_rejected_total{reason}`; a record counts once per reason.
     pub rejected: IntCounterVec,
+    /// `signerd_record_warnings_total{warning}`
+    pub warnings: IntCounterVec,
+    /// `signerd_config_reloads_total{result}`
+    pub reloads: IntCounterVec,
+    /// `signerd_config_loaded_timestamp_seconds`
+    pub loaded_at: IntGauge,
     /// `signerd_problems_total{code}`
     pub problems: IntCounterVec,
     /// `signerd_idempotent_replays_total`
@@ -57,8 +63,14 @@ pub struct Metrics {
     pub key_not_after: IntGaugeVec,
     /// `signerd_tls_cert_not_after_timestamp_seconds`
     pub tls_not_after: IntGauge,
+    /// `signerd_file_not_after_timestamp_seconds{file}`: certificates and revocation lists.
+    pub file_not_after: IntGaugeVec,
     /// `signerd_ready`
     pub ready: IntGauge,
+    /// `signerd_window_open{issuer}`
+    pub window_open: IntGaugeVec,
+    /// `signerd_window_override_until_timestamp_seconds{issuer}`; 0 where no officer opened one.
+    pub window_override_until: IntGaugeVec,
 }
 
 /// 1 ms to 16 s, doubling: from a preview of one record to a batch that waits for the HSM.
@@ -88,7 +100,7 @@ impl Metrics {
                 "route",
             )?,
             inflight: gauge(&r, "http_inflight", "Requests being answered.")?,
-            connections: gauge(&r, "connections", "Open connections of the signing listener.")?,
+            connections: gauge(&r, "connections", "Open TLS connections, officers' included.")?,
             handshakes: counters(
                 &r,
                 "tls_handshakes_total",
@@ -112,6 +124,23 @@ impl Metrics {
                 "records_rejected_total",
                 "Reasons of rejected records.",
                 &["reason"],
+            )?,
+            warnings: counters(
+                &r,
+                "record_warnings_total",
+                "Odd things about records that were certified.",
+                &["warning"],
+            )?,
+            reloads: counters(
+                &r,
+                "config_reloads_total",
+                "Reloads of the configuration by result.",
+                &["result"],
+            )?,
+            loaded_at: gauge(
+                &r,
+                "config_loaded_timestamp_seconds",
+                "When the rules in force were read.",
             )?,
             problems: counters(&r, "problems_total", "Refused requests by code.", &["code"])?,
             replays: counter(&r, "idempotent_replays_total", "Batches answered from the ledger.")?,
@@ -168,7 +197,25 @@ impl Metrics {
                 "tls_cert_not_after_timestamp_seconds",
                 "End of the server certificate.",
             )?,
+            file_not_after: gauges(
+                &r,
+                "file_not_after_timestamp_seconds",
+                "When the first certificate or revocation list in a file of trust ends.",
+                "file",
+            )?,
             ready: gauge(&r, "ready", "1 while batches can be signed.")?,
+            window_open: gauges(
+                &r,
+                "window_open",
+                "1 while the issuer signs, by its hours or by an officer's override.",
+                "issuer",
+            )?,
+            window_override_until: gauges(
+                &r,
+                "window_override_until_timestamp_seconds",
+                "End of an officer's override of the signing window, 0 without one.",
+                "issuer",
+            )?,
             registry: r,
         };
         metrics.build_info()?;
@@ -213,6 +260,12 @@ impl Metrics {
             for outcome in ["issued", "withheld", "rejected"] {
                 self.records.with_label_values(&[issuer, outcome]);
             }
+        }
+        for result in ["ok", "refused"] {
+            self.reloads.with_label_values(&[result]);
+        }
+        for code in policy::WarningCode::ALL {
+            self.warnings.with_label_values(&[code.as_str()]);
         }
         for code in policy::ReasonCode::ALL {
             self.rejected.with_label_values(&[code.as_str()]);

@@ -29,3 +29,9 @@ mod files;
 mod model;
 #[path = "ledger/privacy.rs"]
 mod privacy;
+#[path = "ledger/quota.rs"]
+mod quota;
+#[path = "ledger/reissue.rs"]
+mod reissue;
+#[path = "ledger/windows.rs"]
+mod windows;

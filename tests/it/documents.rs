@@ -151,8 +151,10 @@ fn every_metric_has_its_row_and_moves() {
 
 /// Whether a text is a code of a problem: `subject.fact`, or one of the few without a subject.
 fn is_code(word: &str) -> bool {
-    const SUBJECTS: [&str; 10] =
-        ["batch", "cbor", "client", "clock", "hsm", "http", "issuer", "key", "ledger", "rate"];
+    const SUBJECTS: [&str; 12] = [
+        "batch", "cbor", "client", "clock", "hsm", "http", "issuer", "key", "ledger", "officer",
+        "rate", "window",
+    ];
     let fact = |text: &str| text.chars().all(|c| c.is_ascii_lowercase() || c == '_');
     ["draining", "internal", "overloaded", "request.invalid"].contains(&word)
         || word.split_once('.').is_some_and(|(s, f)| SUBJECTS.contains(&s) && fact(f))

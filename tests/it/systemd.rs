@@ -51,6 +51,19 @@ fn sockets_that_nobody_would_serve_are_refused() {
     }
 }
 
+#[test]
+fn an_officers_socket_needs_an_officers_table() {
+    // A socket named officer, passed to a daemon without [officer], ends the start with 78 and a remedy.
+    let setup = Setup::new();
+    let text = setup.text("signerd.toml");
+    let (before, rest) = text.split_once("[officer]").unwrap();
+    let (_, after) = rest.split_once("[observability]").unwrap();
+    fs::write(setup.path("signerd.toml"), format!("{before}[observability]{after}")).unwrap();
+    let mut daemon = Activated::start(&setup, "signing:officer", [setup.signing, setup.officer]);
+    assert_eq!(daemon.wait().code(), Some(78), "{}", daemon.log());
+    assert!(daemon.log().contains("disable --now signerd-officer.socket"), "{}", daemon.log());
+}
+
 /// `signerd serve`, started by `systemd-socket-activate` at the first connection.
 struct Activated {
     child: Child,

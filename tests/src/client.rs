@@ -1,4 +1,4 @@
-//! A client of the signing listener that can also misbehave.
+//! A client of the signing listener, or of the officers', that can also misbehave.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -69,6 +69,14 @@ impl Answer {
         self.results().iter().map(|r| member(r, "status").into_text().expect("status")).collect()
     }
 
+    /// The reason codes of one result; none where it was issued.
+    pub fn codes(&self, record: usize) -> Vec<String> {
+        if self.statuses()[record] == "issued" {
+            return Vec::new();
+        }
+        self.reasons(record).into_iter().map(|(code, _)| code).collect()
+    }
+
     /// The reason codes of one result, each with its path.
     pub fn reasons(&self, record: usize) -> Vec<(String, String)> {
         let result = &self.results()[record];
@@ -107,6 +115,11 @@ impl Client {
         let chain = CertificateDer::pem_file_iter(pem("pem")).expect("certificate");
         let key = PrivateKeyDer::from_pem_file(pem("key")).expect("key");
         Self::with(setup, chain.collect::<Result<_, _>>().expect("certificate"), key)
+    }
+
+    /// An officer by the name of its files, e.g. `officer-1`: on the officers' listener.
+    pub fn officer(setup: &Setup, name: &str) -> Self {
+        Self { port: setup.officer, ..Self::named(setup, name) }
     }
 
     /// A client with any certificate.

@@ -1,4 +1,5 @@
-//! A look into the daemon's ledger from outside, as an auditor has it: read-only, while it is written.
+//! A look into the daemon's ledger from outside, as an auditor has it: read-only, while it is written;
+//! and, while no daemon runs, what time or a crash would have made of it.
 
 use std::time::Duration;
 
@@ -51,6 +52,29 @@ pub fn open_intents(setup: &Setup) -> i64 {
     let ledger = open(setup).expect("a ledger");
     let query = "SELECT count(*) FROM batch WHERE answered_at IS NULL";
     ledger.query_row(query, [], |row| row.get(0)).expect("a count")
+}
+
+/// Puts a batch's time of issue back, as if so many seconds had passed; while no daemon runs.
+pub fn make_older(setup: &Setup, id: &[u8], seconds: i64) {
+    let changed = writable(setup)
+        .execute("UPDATE batch SET issued_at = issued_at - ?2 WHERE batch_id = ?1", (id, seconds));
+    assert_eq!(changed, Ok(1), "the batch");
+}
+
+/// Takes a batch's answer away, so that its intent is open as after a crash; while no daemon runs.
+pub fn forget_answer(setup: &Setup, id: &[u8]) {
+    let ledger = writable(setup);
+    for table in ["answer", "signature"] {
+        let of_batch = "(SELECT id FROM batch WHERE batch_id = ?1)";
+        let statement = format!("DELETE FROM {table} WHERE batch = {of_batch}");
+        assert_eq!(ledger.execute(&statement, [id]), Ok(1), "{table}");
+    }
+    let changed = ledger.execute("UPDATE batch SET answered_at = NULL WHERE batch_id = ?1", [id]);
+    assert_eq!(changed, Ok(1), "the batch");
+}
+
+fn writable(setup: &Setup) -> Connection {
+    Connection::open(setup.path("state/ledger.sqlite")).expect("a ledger")
 }
 
 fn open(setup: &Setup) -> Option<Connection> {

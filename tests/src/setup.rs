@@ -12,6 +12,8 @@ pub struct Setup {
     folder: TempDir,
     /// Port of the signing listener.
     pub signing: u16,
+    /// Port of the officers' listener.
+    pub officer: u16,
     /// Port of the observability listener.
     pub observability: u16,
 }
@@ -22,18 +24,20 @@ impl Setup {
         let base = base();
         let folder = tempfile::tempdir().expect("a temporary folder");
         copy(&base, folder.path());
-        let [signing, observability] = free_ports();
-        let setup = Self { folder, signing, observability };
+        let [signing, officer, observability] = free_ports();
+        let setup = Self { folder, signing, officer, observability };
         let (old, new) = (base.display().to_string(), setup.dir().display().to_string());
         for file in ["softhsm2.conf", "hsm.toml", "signerd.toml", "signerctl.toml"] {
             setup.edit(file, |text| text.replace(&old, &new));
         }
-        let (to_sign, to_observe) =
-            (format!("127.0.0.1:{signing}"), format!("127.0.0.1:{observability}"));
-        setup.edit("signerd.toml", |text| {
-            text.replace("127.0.0.1:8443", &to_sign).replace("127.0.0.1:8445", &to_observe)
-        });
-        setup.edit("signerctl.toml", |text| text.replace("127.0.0.1:8443", &to_sign));
+        let ports = [("8443", signing), ("8444", officer), ("8445", observability)];
+        for file in ["signerd.toml", "signerctl.toml"] {
+            setup.edit(file, |text| {
+                ports.iter().fold(text, |text, (old, new)| {
+                    text.replace(&format!("127.0.0.1:{old}"), &format!("127.0.0.1:{new}"))
+                })
+            });
+        }
         setup
     }
 
@@ -149,8 +153,8 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// Two ports that are free now; taken by the daemon a moment later.
-fn free_ports() -> [u16; 2] {
-    let listeners = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").expect("a free port"));
+/// Three ports that are free now; taken by the daemon a moment later.
+fn free_ports() -> [u16; 3] {
+    let listeners = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").expect("a free port"));
     listeners.map(|listener| listener.local_addr().expect("address").port())
 }

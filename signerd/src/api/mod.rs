@@ -4,11 +4,15 @@
 //! certificate. The order of the checks is that of the contract: client, route, media types, size,
 //! then the spine.
 
+mod exchange;
 mod media;
 mod observe;
+mod officer;
 mod problem;
 mod signing;
 
+pub use exchange::{Phase, Routes};
 pub use observe::{Observation, Readiness};
+pub use officer::Officers;
 pub use problem::CODES as PROBLEM_CODES;
-pub use signing::{Limits, Phase, Signing};
+pub use signing::{Limits, Signing};

@@ -6,7 +6,7 @@ use crate::access::RateError;
 use crate::hcert::HcertError;
 use crate::hsm::{self, HsmError};
 use crate::issue::IssueError;
-use crate::ledger::{self, LedgerError};
+use crate::ledger::{self, LedgerError, OverQuota};
 use crate::wire::cbor::GateError;
 use crate::wire::problem::Problem;
 use crate::wire::request::RequestError;
@@ -25,17 +25,21 @@ pub const CODES: &[(u16, &str)] = &[
     (400, "request.invalid"),
     (403, "client.unknown"),
     (403, "issuer.not_allowed"),
+    (403, "officer.unknown"),
     (404, "http.not_found"),
+    (404, "issuer.unknown"),
     (405, "http.method_not_allowed"),
     (406, "http.not_acceptable"),
     (408, "http.timeout"),
     (409, "batch.conflict"),
     (409, "batch.in_progress"),
+    (409, "window.always_open"),
     (410, "batch.expired"),
     (413, "http.too_large"),
     (415, "http.unsupported_media_type"),
     (422, "batch.duplicate_record"),
     (422, "batch.over_limit"),
+    (422, "window.invalid"),
     (429, "rate.exceeded"),
     (500, "internal"),
     (503, "clock.unsafe"),
@@ -44,18 +48,13 @@ pub const CODES: &[(u16, &str)] = &[
     (503, "key.unusable"),
     (503, "ledger.unavailable"),
     (503, "overloaded"),
+    (503, "window.closed"),
 ];
 
 /// What the client is told about an error of the spine.
 pub(super) fn of(error: &IssueError) -> Problem {
     match error {
-        IssueError::Request(RequestError::Cbor(error)) => not_cbor(error),
-        IssueError::Request(RequestError::Shape(shape)) => {
-            let mut problem = Problem::new(400, "request.invalid", "Not a batch request")
-                .detail(format!("{}; correct the value at the path", shape.problem));
-            problem.path = Some(shape.path.clone());
-            problem
-        }
+        IssueError::Request(error) => request(error),
         IssueError::IssuerNotAllowed => Problem::new(
             403,
             "issuer.not_allowed",
@@ -75,6 +74,8 @@ pub(super) fn of(error: &IssueError) -> Problem {
         ),
         IssueError::Batch(fault) => batch(fault),
         IssueError::Rate(error) => rate(error),
+        IssueError::Quota { over, retry_after } => quota(over, *retry_after),
+        IssueError::WindowClosed { retry_after } => window_closed(*retry_after),
         IssueError::Clock(_) => Problem::new(503, "clock.unsafe", "Clock not to be trusted")
             .detail("nothing was released; tell the administrator, then repeat the batch unchanged")
             .retry_after(RETRY_PERSON_SECONDS),
@@ -95,6 +96,19 @@ pub(super) fn of(error: &IssueError) -> Problem {
         | IssueError::Lost(_)
         | IssueError::Random
         | IssueError::Seal(_) => internal(),
+    }
+}
+
+/// A body that is none of its route.
+pub(super) fn request(error: &RequestError) -> Problem {
+    match error {
+        RequestError::Cbor(error) => not_cbor(error),
+        RequestError::Shape(shape) => {
+            let mut problem = Problem::new(400, "request.invalid", "Not a request of this route")
+                .detail(format!("{}; correct the value at the path", shape.problem));
+            problem.path = Some(shape.path.clone());
+            problem
+        }
     }
 }
 
@@ -161,6 +175,34 @@ fn rate(error: &RateError) -> Problem {
     }
 }
 
+/// A batch that no day holds is told so: it would be repeated for ever.
+fn quota(over: &OverQuota, retry_after: u64) -> Problem {
+    if over.never_fits() {
+        return over_limit(&format!(
+            "the batch has {} certificates and the issuer's daily quota is {}, so it never fits",
+            over.wanted, over.quota
+        ));
+    }
+    Problem::new(429, "rate.exceeded", "Daily quota reached")
+        .detail(format!(
+            "the issuer's daily quota is {} certificates, {} are left today and the batch has {}; repeat it \
+             unchanged after midnight in Viet Nam, or send what is left",
+            over.quota,
+            over.left(),
+            over.wanted
+        ))
+        .retry_after(retry_after)
+}
+
+fn window_closed(retry_after: u64) -> Problem {
+    Problem::new(503, "window.closed", "Signing window closed")
+        .detail(
+            "the issuer signs at other hours, and nothing was released; repeat the batch unchanged \
+             when the window opens, or ask an officer to open it",
+        )
+        .retry_after(retry_after)
+}
+
 fn over_limit(fault: &impl std::fmt::Display) -> Problem {
     Problem::new(422, "batch.over_limit", "Batch over the limit")
         .detail(format!("{fault}; send smaller batches"))
@@ -187,6 +229,38 @@ pub(super) fn client_unknown() -> Problem {
     Problem::new(403, "client.unknown", "Client unknown").detail(
         "the certificate is good but belongs to no configured client; ask the administrator",
     )
+}
+
+/// A certificate of the officers' authority that names nobody.
+pub(super) fn officer_unknown() -> Problem {
+    Problem::new(403, "officer.unknown", "Officer unknown").detail(
+        "the certificate is good but has not exactly one common name of 1 to 64 characters; have \
+         another one issued",
+    )
+}
+
+/// An issuer that the policy does not have; officers may know which there are.
+pub(super) fn issuer_unknown() -> Problem {
+    Problem::new(404, "issuer.unknown", "No such issuer")
+        .detail("the policy has no issuer of this id; GET /v1/windows lists them")
+}
+
+/// An override of a window that does not exist.
+pub(super) fn window_always_open() -> Problem {
+    Problem::new(409, "window.always_open", "Issuer signs at any time").detail(
+        "the policy gives this issuer no signing window, so there is nothing to open; nothing was \
+         changed",
+    )
+}
+
+/// An override that would end before it begins, or last too long.
+pub(super) fn window_invalid() -> Problem {
+    let mut problem = Problem::new(422, "window.invalid", "Not a possible time").detail(
+        "an override ends in the future, at most 24 hours from now; give another time, or have the \
+         policy changed",
+    );
+    problem.path = Some("/until".to_owned());
+    problem
 }
 
 /// A path that does not exist.

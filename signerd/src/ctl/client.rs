@@ -25,7 +25,7 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsConnector;
 
 use super::answer::{self, Problem};
-use super::config::{Server, Settings};
+use super::config::{Endpoint, Server};
 use super::pem::{self, PemError};
 
 /// A server on the same continent answers a SYN and a handshake well within this.
@@ -137,14 +137,14 @@ impl Client {
     ///
     /// # Errors
     /// When a file cannot be used or they do not fit together.
-    pub fn new(settings: &Settings, patience: Patience) -> Result<Self, ClientError> {
+    pub fn new(endpoint: &Endpoint, patience: Patience) -> Result<Self, ClientError> {
         let wrong = |error: rustls::Error| ClientError::TlsSettings(error.to_string());
         let mut roots = RootCertStore::empty();
-        for certificate in pem::certificates(&settings.ca)? {
+        for certificate in pem::certificates(&endpoint.ca)? {
             roots.add(certificate).map_err(wrong)?;
         }
         let (chain, key) =
-            (pem::certificates(&settings.certificate)?, pem::private_key(&settings.key)?);
+            (pem::certificates(&endpoint.certificate)?, pem::private_key(&endpoint.key)?);
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let mut tls = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&rustls::version::TLS13])
@@ -153,11 +153,11 @@ impl Client {
             .with_client_auth_cert(chain, key)
             .map_err(wrong)?;
         tls.alpn_protocols = vec![b"http/1.1".to_vec()];
-        let server_name = ServerName::try_from(settings.server.name.clone())
+        let server_name = ServerName::try_from(endpoint.server.name.clone())
             .map_err(|error| ClientError::TlsSettings(format!("server_name: {error}")))?;
         Ok(Self {
             tls: TlsConnector::from(Arc::new(tls)),
-            server: settings.server.clone(),
+            server: endpoint.server.clone(),
             server_name,
             patience,
             idle: Mutex::new(Vec::new()),
@@ -194,7 +194,9 @@ impl Client {
                 Err(Attempt::Failed(error)) => return Err(error),
                 Err(Attempt::Again(error, at_least)) => (error, at_least),
             };
-            if attempts > self.patience.retries {
+            let left = self.patience.retries.saturating_add(1).saturating_sub(attempts);
+            // A window that opens in the evening: all repetitions would end before it does.
+            if left == 0 || at_least > RETRY_AFTER_MAX.saturating_mul(left) {
                 return Err(ClientError::GaveUp { attempts, last: Box::new(error) });
             }
             sleep(pause(attempts).max(at_least.min(RETRY_AFTER_MAX))).await;

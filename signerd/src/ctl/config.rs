@@ -14,21 +14,28 @@ pub const DEFAULT_PATH: &str = "/etc/signerd/signerctl.toml";
 /// The checked settings.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Host and port of the signing listener.
-    pub server: Server,
-    /// The CA that the daemon's certificate must come from (PEM).
-    pub ca: PathBuf,
-    /// This client's certificate chain (PEM).
-    pub certificate: PathBuf,
-    /// Its key (PEM, PKCS#8).
-    pub key: PathBuf,
+    signing: Option<Endpoint>,
+    officer: Option<Endpoint>,
     /// The issuer where `--issuer` is not given.
     pub issuer: Option<String>,
     /// What `sample` signs with.
     pub sample: Option<SampleSettings>,
 }
 
-/// The signing listener.
+/// A listener of the daemon, and with what it is called.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Host and port.
+    pub server: Server,
+    /// The CA that the daemon's certificate must come from (PEM).
+    pub ca: PathBuf,
+    /// The caller's certificate chain (PEM).
+    pub certificate: PathBuf,
+    /// Its key (PEM, PKCS#8).
+    pub key: PathBuf,
+}
+
+/// Where a listener is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Server {
     /// Name or address to connect to; an IPv6 address without brackets.
@@ -92,13 +99,26 @@ pub enum ConfigError {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
-    server: String,
+    server: Option<String>,
     server_name: Option<String>,
-    ca: PathBuf,
+    ca: Option<PathBuf>,
+    certificate: Option<PathBuf>,
+    key: Option<PathBuf>,
+    issuer: Option<String>,
+    officer: Option<OfficerTable>,
+    sample: Option<SampleSettings>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OfficerTable {
+    server: String,
+    /// Absent: that of the signing listener.
+    server_name: Option<String>,
+    /// Absent: that of the signing listener.
+    ca: Option<PathBuf>,
     certificate: PathBuf,
     key: PathBuf,
-    issuer: Option<String>,
-    sample: Option<SampleSettings>,
 }
 
 impl Settings {
@@ -117,19 +137,56 @@ impl Settings {
             path: path.to_owned(),
             reason: error.to_string().trim_end().to_owned(),
         })?;
-        let Some((host, port)) = host_and_port(&file.server) else {
-            return Err(ConfigError::Server { path: path.to_owned(), url: file.server });
-        };
         let folder = path.parent().unwrap_or(Path::new(""));
-        let name = file.server_name.unwrap_or_else(|| host.clone());
+        let server = |url: String, name: Option<String>| match host_and_port(&url) {
+            Some((host, port)) => {
+                Ok(Server { port, name: name.unwrap_or_else(|| host.clone()), host })
+            }
+            None => Err(ConfigError::Server { path: path.to_owned(), url }),
+        };
+        let endpoint = |server, [ca, certificate, key]: [PathBuf; 3]| {
+            let (ca, certificate, key) =
+                (folder.join(ca), folder.join(certificate), folder.join(key));
+            Endpoint { server, ca, certificate, key }
+        };
+        let (shared_name, shared_ca) = (file.server_name.clone(), file.ca.clone());
+        let signing = match (file.server, file.ca, file.certificate, file.key) {
+            (None, _, None, None) => None,
+            (Some(url), Some(ca), Some(certificate), Some(key)) => {
+                Some(endpoint(server(url, file.server_name)?, [ca, certificate, key]))
+            }
+            _ => return Err(ConfigError::Missing("one of server, ca, certificate and key")),
+        };
+        let officer = match file.officer {
+            None => None,
+            Some(OfficerTable { server: url, server_name, ca, certificate, key }) => {
+                let ca = ca.or(shared_ca).ok_or(ConfigError::Missing("officer.ca"))?;
+                let server = server(url, server_name.or(shared_name))?;
+                Some(endpoint(server, [ca, certificate, key]))
+            }
+        };
         Ok(Self {
-            server: Server { host, port, name },
-            ca: folder.join(file.ca),
-            certificate: folder.join(file.certificate),
-            key: folder.join(file.key),
+            signing,
+            officer,
             issuer: file.issuer,
             sample: file.sample.map(|sample| sample.within(folder)),
         })
+    }
+
+    /// The signing listener.
+    ///
+    /// # Errors
+    /// When the settings are an officer's alone.
+    pub fn signing(&self) -> Result<&Endpoint, ConfigError> {
+        self.signing.as_ref().ok_or(ConfigError::Missing("server"))
+    }
+
+    /// The officers' listener.
+    ///
+    /// # Errors
+    /// When the settings have no table for it.
+    pub fn officer(&self) -> Result<&Endpoint, ConfigError> {
+        self.officer.as_ref().ok_or(ConfigError::Missing("[officer]"))
     }
 
     /// The issuer that was asked for, else the one of the settings.
@@ -189,11 +246,43 @@ facility = "79-TTYT-Q1"
     fn paths_are_relative_to_the_file() {
         // Relative paths are resolved against the settings' folder, absolute ones are left alone.
         let settings = Settings::parse(TEXT, Path::new("dev/signerctl.toml")).unwrap();
-        assert_eq!(settings.ca, Path::new("dev/pki/ca.pem"));
-        assert_eq!(settings.key, Path::new("/keys/client.key"));
+        let signing = settings.signing().unwrap();
+        assert_eq!(signing.ca, Path::new("dev/pki/ca.pem"));
+        assert_eq!(signing.key, Path::new("/keys/client.key"));
         assert_eq!(settings.sample.unwrap().verifier_key, Path::new("dev/pki/verifier.key"));
         let server = Server { host: "127.0.0.1".into(), port: 8443, name: "localhost".into() };
-        assert_eq!(settings.server, server);
+        assert_eq!(signing.server, server);
+    }
+
+    const OFFICER: &str = r#"
+[officer]
+server = "https://127.0.0.1:8444"
+certificate = "pki/officer-1.pem"
+key = "pki/officer-1.key"
+"#;
+
+    #[test]
+    fn officers_share_what_they_do_not_name() {
+        // Name and CA of the daemon are those of the signing listener; certificate and key are not.
+        let settings = Settings::parse(&format!("{TEXT}{OFFICER}"), Path::new("dev/x")).unwrap();
+        let officer = settings.officer().unwrap();
+        let server = Server { host: "127.0.0.1".into(), port: 8444, name: "localhost".into() };
+        assert_eq!(officer.server, server);
+        assert_eq!(officer.ca, Path::new("dev/pki/ca.pem"));
+        assert_eq!(officer.key, Path::new("dev/pki/officer-1.key"));
+        let without = Settings::parse(TEXT, Path::new("x")).unwrap();
+        assert!(matches!(without.officer(), Err(ConfigError::Missing("[officer]"))));
+    }
+
+    #[test]
+    fn an_officer_needs_no_client_certificate() {
+        // Settings with nothing but the officer's part are whole; half of a client's part is not.
+        let text = format!("ca = \"ca.pem\"\n{OFFICER}");
+        let settings = Settings::parse(&text, Path::new("x")).unwrap();
+        assert!(settings.officer().is_ok() && settings.signing().is_err());
+        assert!(Settings::parse(OFFICER, Path::new("x")).is_err(), "no CA");
+        let half = "server = \"https://a:1\"\nca = \"ca.pem\"\n";
+        assert!(Settings::parse(half, Path::new("x")).is_err());
     }
 
     #[test]

@@ -21,6 +21,7 @@ use super::sample::SampleError;
 use super::sign::SignError;
 use super::texts::TextsError;
 use super::verify::{self, VerifyError};
+use super::window::WindowError;
 
 /// The exit codes, for `--help` and the manual page.
 pub const EXIT_CODES: &str = "Exit codes:
@@ -126,6 +127,9 @@ pub enum CtlError {
     /// See [`VerifyError`].
     #[error(transparent)]
     Verify(#[from] VerifyError),
+    /// See [`WindowError`].
+    #[error(transparent)]
+    Window(#[from] WindowError),
 }
 
 impl CtlError {
@@ -133,7 +137,7 @@ impl CtlError {
     #[must_use]
     pub fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
-            Self::Config(_) => 2,
+            Self::Config(_) | Self::Window(_) => 2,
             Self::Client(error) => client_exit(error),
             Self::Answer(_) => 4,
             Self::Sample(error) if error.is_usage() => 2,
@@ -171,6 +175,11 @@ impl CtlError {
             Self::Config(ConfigError::Missing("issuer")) => {
                 "Give --issuer, or put issuer into the settings.".into()
             }
+            Self::Config(ConfigError::Missing("[officer]")) => {
+                "Put [officer] with server, certificate and key into the settings; see \
+                 signerctl.toml(5)."
+                    .into()
+            }
             Self::Config(_) => "Correct the settings, or name another file with --config.".into(),
             Self::Inspect(_) | Self::Verify(_) | Self::Qr(_) => {
                 "Check the paths and what the files hold; the manual page says which forms are read."
@@ -189,6 +198,7 @@ impl CtlError {
             Self::Sample(error) => error.remedy().into(),
             Self::Sign(error) => error.remedy().into(),
             Self::Stdout(_) => "Check where the output goes.".into(),
+            Self::Window(error) => error.remedy().into(),
         }
     }
 }
@@ -246,7 +256,18 @@ pub(super) fn refusal_remedy(code: &str) -> &'static str {
         }
         "batch.over_limit" => "Repeat with a smaller --batch-size and a new output.",
         "batch.duplicate_record" => "Remove the dose that is there twice, then repeat the command.",
-        "rate.exceeded" => "Repeat the same command later, or with a smaller --parallel.",
+        "rate.exceeded" => {
+            "Repeat the same command later, or with a smaller --parallel. Where it was the issuer's \
+             quota of the day: after midnight in Viet Nam."
+        }
+        "window.closed" => {
+            "Repeat the same command when the window opens, or have an officer open it: signerctl \
+             window open."
+        }
+        "window.invalid" => "Give another --for or --until: in the future, within 24 hours.",
+        "window.always_open" => "Nothing has to be opened; the issuer signs at any time.",
+        "issuer.unknown" => "Check --issuer; signerctl window show lists the issuers.",
+        "officer.unknown" => "Have a certificate with one common name issued for this officer.",
         "http.too_large" => "Repeat with a smaller --batch-size and a new output.",
         code if code.starts_with("cbor.") || code == "request.invalid" => {
             "Look at the named path. If the records file is right, report it as a fault of signerctl."

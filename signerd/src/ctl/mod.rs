@@ -31,6 +31,7 @@ pub mod sign;
 pub mod texts;
 pub mod trust_list;
 pub mod verify;
+pub mod window;
 
 use client::Patience;
 use error::{CtlError, EXIT_CODES, Outcome};
@@ -92,6 +93,8 @@ enum Verb {
     Qr(qr::Args),
     /// Fetch the signer certificates
     TrustList(trust_list::Args),
+    /// Look at signing windows, open and close them as an officer
+    Window(window::Args),
     /// Write the manual pages
     #[command(hide = true)]
     Man(man::ManArgs),
@@ -160,6 +163,7 @@ fn run(cli: &Cli, out: &mut dyn Write) -> Result<Outcome, CtlError> {
             offline(out, |streams| Ok(qr::run(args, streams).map(|()| Outcome::Done)?))
         }
         Verb::TrustList(args) => trust_list::run(args, &context, out),
+        Verb::Window(args) => window::run(args, &context, out),
         Verb::Man(args) => man::man(args),
         Verb::Completions(args) => Ok(man::completions(args, out)),
     }

@@ -39,7 +39,7 @@ pub struct Args {
 pub fn run(args: &Args, context: &Context, out: &mut dyn Write) -> Result<Outcome, CtlError> {
     let settings = Settings::load(&context.config)?;
     let issuer = settings.issuer(args.issuer.as_deref())?;
-    let client = Client::new(&settings, context.patience)?;
+    let client = Client::new(settings.signing()?, context.patience)?;
     let file = File::open(&args.file).map_err(FileError::of("open", &args.file))?;
     let batches = Batches::new(RecordReader::new(BufReader::new(file)), batch::RECORDS_MAX);
     let runtime = runtime()?;

@@ -132,7 +132,7 @@ pub fn run(args: &Args, context: &Context, out: &mut dyn Write) -> Result<Outcom
         batch_size: args.batch_size,
         atomic: args.atomic,
     };
-    let client = Arc::new(Client::new(&settings, context.patience)?);
+    let client = Arc::new(Client::new(settings.signing()?, context.patience)?);
     let mut run = Run::open(&args.file, output, plan)?;
     run.check_size(size)?;
     run.bar = context.progress.bar(size.records, "records");

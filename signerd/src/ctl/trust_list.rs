@@ -35,7 +35,7 @@ pub struct Args {
 /// When the settings, the server or the output stop it.
 pub fn run(args: &Args, context: &Context, out: &mut dyn Write) -> Result<Outcome, CtlError> {
     let settings = Settings::load(&context.config)?;
-    let client = Client::new(&settings, context.patience)?;
+    let client = Client::new(settings.signing()?, context.patience)?;
     let reply = runtime()?.block_on(client.fetch("/v1/trust-list"))?;
     let list: Vec<TrustedSigner> = answer::decode(&reply.body)?;
     for signer in &list {

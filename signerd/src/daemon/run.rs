@@ -2,9 +2,11 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -12,14 +14,15 @@ use tokio::sync::{OnceCell, watch};
 use tokio::time::timeout;
 
 use super::load::Loaded;
+use super::reload::{self, Started};
 use crate::api::{self, Observation, Readiness};
-use crate::clock::Clock;
+use crate::clock::{self, Clock};
 use crate::config::Limits;
 use crate::hsm::{FaultKind, HsmError, HsmEvents, Pool};
-use crate::issue::Issuing;
+use crate::issue::{Issuing, Rules, window};
 use crate::ledger::{Ledger, LedgerError, Settings};
 use crate::metrics::{Metrics, MetricsError};
-use crate::server::{self, Bounds, SigningListener};
+use crate::server::{self, Bounds, MutualListener, ServerConfig};
 use crate::systemd::{self, Sockets};
 
 /// What ends the daemon with a failure. To blame: the operator, unless it says otherwise.
@@ -64,42 +67,63 @@ const CLOSE_WAIT: Duration = Duration::from_secs(10);
 const ABANDONED_SECONDS: i64 = 86_400;
 
 /// Runs until SIGTERM or SIGINT, then drains.
-pub(super) async fn run(loaded: Loaded, sockets: Sockets) -> Result<(), RunError> {
+pub(super) async fn run(loaded: Loaded, sockets: Sockets, file: &Path) -> Result<(), RunError> {
     let metrics = Arc::new(Metrics::new()?);
-    let signals = Signals::new().map_err(RunError::Signals)?;
+    let mut signals = Signals::new().map_err(RunError::Signals)?;
     let limits = loaded.config.limits;
     let (signing_socket, signing) = listen(sockets.signing, loaded.config.signing.listen).await?;
+    let officer = match &loaded.config.officer {
+        Some(officer) => Some(listen(sockets.officer, officer.listen).await?),
+        None => None,
+    };
     let (observability_socket, observability) =
         listen(sockets.observability, loaded.config.observability).await?;
-    let tls = Arc::clone(&loaded.tls);
+    let (tls, officer_tls) = (Arc::clone(&loaded.tls), loaded.officer_tls.clone());
     metrics.tls_not_after.set(loaded.tls_not_after);
-    let app = Arc::new(assemble(loaded, Arc::clone(&metrics))?);
+    let (app, started) = assemble(loaded, file, Arc::clone(&metrics))?;
 
     let (stop, stopped) = watch::channel(false);
     let routes = Arc::new(api::Signing::new(Arc::clone(&app), request_limits(limits)));
-    let listener = SigningListener {
+    let listener = MutualListener {
         socket: signing_socket,
         tls,
         routes: Arc::clone(&routes),
         bounds: bounds(limits),
         metrics,
     };
-    let signing_task = tokio::spawn(server::sign(listener, stopped.clone()));
+    let signing_task = tokio::spawn(server::serve(listener, stopped.clone()));
+    let officer_task = officer.zip(officer_tls).map(|(bound, tls)| {
+        let listener = officer_listener(&app, limits, bound, tls);
+        tokio::spawn(server::serve(listener, stopped.clone()))
+    });
     let observation = Arc::new(Observation::new(Arc::clone(&app)));
     let observing = tokio::spawn(server::observe(observability_socket, observation, stopped));
     tokio::spawn(systemd::feed_watchdog());
     tokio::spawn(keep_house(Arc::clone(&app)));
     tokio::spawn(watch_readiness(Arc::clone(&app)));
 
-    systemd::ready(&format!("listening on {signing}"));
+    let status = format!("listening on {signing}");
+    systemd::ready(&status);
     let version = env!("CARGO_PKG_VERSION");
     log::info!(version; "serving on {signing}, observed on {observability}");
-    let name = signals.next().await;
+    let name = loop {
+        match signals.next().await {
+            Wanted::Stop(name) => break name,
+            Wanted::Reload => {
+                systemd::reloading();
+                reload::reload(&app, &started).await;
+                systemd::ready(&status);
+            }
+        }
+    };
     log::info!(signal = name; "draining");
     systemd::stopping();
     let _ = stop.send(true);
     // A listener that panicked has nothing left to drain.
     let _ = signing_task.await;
+    if let Some(task) = officer_task {
+        let _ = task.await;
+    }
     let _ = observing.await;
     // A batch whose client is gone is finished all the same.
     let _ = timeout(Duration::from_secs(limits.drain_seconds), routes.idle()).await;
@@ -112,34 +136,46 @@ pub(super) async fn run(loaded: Loaded, sockets: Sockets) -> Result<(), RunError
     Ok(())
 }
 
-fn assemble(loaded: Loaded, metrics: Arc<Metrics>) -> Result<Issuing, RunError> {
-    let Loaded { config, hsm, policy, access, signers, verifiers, units, .. } = loaded;
-    for (issuer, signer) in &signers {
-        metrics.key_not_after.with_label_values(&[issuer]).set(signer.not_after());
-    }
-    metrics.name_issuers(
-        signers.iter().map(|(issuer, signer)| (issuer.as_str(), signer.alg().name())),
-    );
+/// Opens the ledger, starts the workers, and puts everything together.
+fn assemble(
+    loaded: Loaded,
+    file: &Path,
+    metrics: Arc<Metrics>,
+) -> Result<(Arc<Issuing>, Arc<Started>), RunError> {
+    let Loaded { config, hsm, rules, .. } = loaded;
+    name_series(&metrics, &rules);
+    metrics.loaded_at.set(clock::seconds_since_1970());
     metrics.name_clients(config.clients.iter().map(|(client, _)| client.as_str()));
     for kind in FaultKind::ALL {
         metrics.worker_faults.with_label_values(&[kind.name()]);
     }
-    let ledger = Ledger::open(Settings { path: config.ledger, retention: config.retention })?;
+    let path = config.ledger.clone();
+    let ledger = Ledger::open(Settings { path, retention: config.retention })?;
     let program = std::env::current_exe().map_err(RunError::Program)?;
     let events = Arc::new(Counted(Arc::clone(&metrics)));
-    let pool = Pool::start(Arc::new(hsm), config.hsm, program, events)?;
-    Ok(Issuing {
-        policy,
-        verifiers,
-        units,
-        signers,
-        access,
+    let pool = Pool::start(Arc::new(hsm.clone()), config.hsm.clone(), program, events)?;
+    let app = Issuing {
+        rules: ArcSwap::from_pointee(rules),
         ledger,
         pool,
-        clock: Clock::new(config.synchronised_marker),
+        clock: Clock::new(config.synchronised_marker.clone()),
         metrics,
         ledger_keys: OnceCell::new(),
-    })
+    };
+    Ok((Arc::new(app), Arc::new(Started { file: file.to_owned(), config, hsm })))
+}
+
+/// Makes the series that the rules name exist, and says when their certificates and lists end.
+pub(super) fn name_series(metrics: &Metrics, rules: &Rules) {
+    for (issuer, signer) in &rules.signers {
+        metrics.key_not_after.with_label_values(&[issuer]).set(signer.not_after());
+    }
+    for end in &rules.ends {
+        metrics.file_not_after.with_label_values(&[&end.file]).set(end.at);
+    }
+    metrics.name_issuers(
+        rules.signers.iter().map(|(issuer, signer)| (issuer.as_str(), signer.alg().name())),
+    );
 }
 
 /// The passed socket, else one of our own; with the address that it really has.
@@ -156,6 +192,28 @@ async fn listen(
         .and_then(|socket| socket.local_addr().map(|bound| (socket, bound)))
         .map_err(|source| RunError::Listen { address, source })
 }
+
+/// The officers' listener. A handful of people have plenty in a handful of connections, and may not
+/// take memory from the issuing system.
+fn officer_listener(
+    app: &Arc<Issuing>,
+    limits: Limits,
+    (socket, address): (TcpListener, SocketAddr),
+    tls: Arc<ServerConfig>,
+) -> MutualListener<api::Officers> {
+    log::info!("officers on {address}");
+    let body_wait = Duration::from_secs(limits.body_seconds);
+    MutualListener {
+        socket,
+        tls,
+        routes: Arc::new(api::Officers::new(Arc::clone(app), body_wait)),
+        bounds: Bounds { connections_max: OFFICER_CONNECTIONS_MAX, ..bounds(limits) },
+        metrics: Arc::clone(&app.metrics),
+    }
+}
+
+/// Most connections of officers at once.
+const OFFICER_CONNECTIONS_MAX: usize = 16;
 
 fn request_limits(limits: Limits) -> api::Limits {
     api::Limits {
@@ -175,22 +233,34 @@ fn bounds(limits: Limits) -> Bounds {
     }
 }
 
-/// The signals that end the daemon, caught from before it is ready.
+/// What a signal asks for.
+enum Wanted {
+    /// To drain and end.
+    Stop(&'static str),
+    /// To read the rules again.
+    Reload,
+}
+
+/// The signals that the daemon heeds, caught from before it is ready.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    hangup: Signal,
 }
 
 impl Signals {
     fn new() -> io::Result<Self> {
         let terminate = signal(SignalKind::terminate())?;
-        Ok(Self { terminate, interrupt: signal(SignalKind::interrupt())? })
+        let (interrupt, hangup) = (signal(SignalKind::interrupt())?, signal(SignalKind::hangup())?);
+        Ok(Self { terminate, interrupt, hangup })
     }
 
-    async fn next(mut self) -> &'static str {
+    async fn next(&mut self) -> Wanted {
         tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
+            biased;
+            _ = self.terminate.recv() => Wanted::Stop("SIGTERM"),
+            _ = self.interrupt.recv() => Wanted::Stop("SIGINT"),
+            _ = self.hangup.recv() => Wanted::Reload,
         }
     }
 }
@@ -213,12 +283,16 @@ async fn keep_house(app: Arc<Issuing>) {
     }
 }
 
-/// Tells the journal and systemd when readiness changes, once per change.
+/// Tells the journal and systemd when readiness changes, once per change, and Prometheus how the
+/// signing windows stand.
 async fn watch_readiness(app: Arc<Issuing>) {
     let mut pulse = tokio::time::interval(READINESS);
     let mut before = None;
     loop {
         pulse.tick().await;
+        if let Err(error) = window::observe(&app, clock::seconds_since_1970()).await {
+            log::debug!("windows not observed: {error}");
+        }
         let readiness = Readiness::of(&app).await;
         if before.as_ref() == Some(&readiness) {
             continue;

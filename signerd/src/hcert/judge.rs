@@ -118,7 +118,7 @@ fn vaccination(v: &Vaccination, frame: &Frame<'_>) -> Result<(), ClaimFault> {
         (Kind::Vaccine, &v.vp, "/v/0/vp"),
     ] {
         field(value, path)?;
-        let known = frame.codes.knows(kind, value, Some(day));
+        let known = frame.codes.knows(kind, value, Some(day), Some(frame.today));
         ensure(known, path, "is not in the value sets")?;
     }
     Ok(())

@@ -8,7 +8,7 @@ use crate::clock::ClockError;
 use crate::cpu;
 use crate::hcert::HcertError;
 use crate::hsm::HsmError;
-use crate::ledger::{LedgerError, SealError};
+use crate::ledger::{LedgerError, OverQuota, SealError};
 use crate::wire::cbor::write::EncodeError;
 use crate::wire::request::RequestError;
 
@@ -57,6 +57,15 @@ pub enum IssueError {
     /// A computation ended without a result. To blame: a bug.
     #[error(transparent)]
     Lost(#[from] cpu::Lost),
+    /// The issuer's day is full, or too full for the batch. To blame: nobody, or the client where the
+    /// batch is larger than the whole quota; else a repeat helps after midnight in Viet Nam.
+    #[error("{over}")]
+    Quota {
+        /// The quota, and what is left of it.
+        over: OverQuota,
+        /// Seconds until the next day begins.
+        retry_after: u64,
+    },
     /// Random numbers could not be had. To blame: the operating system; a repeat may help.
     #[error("no random numbers")]
     Random,
@@ -69,4 +78,11 @@ pub enum IssueError {
     /// A stored answer could not be sealed or opened. To blame: the operator (another token) or a bug.
     #[error(transparent)]
     Seal(#[from] SealError),
+    /// The issuer signs at other hours, and no officer has opened its window. Nobody to blame; a
+    /// repeat helps once the window opens.
+    #[error("signing window is closed, it opens in {retry_after} s")]
+    WindowClosed {
+        /// Seconds until it opens by the policy.
+        retry_after: u64,
+    },
 }

@@ -6,7 +6,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use policy::{ApprovedDose, Reason, ReasonCode, Uvci};
+use policy::{ApprovedDose, IssuerRules, Reason, ReasonCode, Uvci};
 
 use super::judge::Judged;
 use super::{Batch, IssueError};
@@ -122,7 +122,7 @@ impl Plan {
     }
 
     /// What the ledger makes durable before the HSM is touched.
-    pub(super) fn intent(&self, batch: &Batch, judged: &Judged) -> Intent {
+    pub(super) fn intent(&self, batch: &Batch, judged: &Judged, rules: &IssuerRules) -> Intent {
         let certificates = self.certificates.iter().map(|planned| IntendedCertificate {
             record: index(planned.place.record),
             dose: planned.dose,
@@ -141,7 +141,8 @@ impl Plan {
             issued_at: self.issued_at,
             certificates: certificates.collect(),
             rejections: rejected.collect(),
-            reissue: Reissue::Never,
+            reissue: reissue(rules),
+            quota: rules.doses_per_day_max(),
         }
     }
 
@@ -149,6 +150,14 @@ impl Plan {
     pub(super) fn conflicting(&self, refusals: Vec<(usize, DoseConflict)>) -> Vec<Conflicting> {
         let place = |index: usize| self.certificates.get(index).map(|planned| planned.place);
         refusals.into_iter().filter_map(|(i, conflict)| Some((place(i)?, conflict))).collect()
+    }
+}
+
+/// What the policy says about a second certificate of a dose, in the ledger's words.
+pub(super) fn reissue(rules: &IssuerRules) -> Reissue {
+    match rules.reissue() {
+        policy::Reissue::Never => Reissue::Never,
+        policy::Reissue::AfterDays(days) => Reissue::AfterDays(days),
     }
 }
 

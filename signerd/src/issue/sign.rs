@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use super::claims::claims;
 use super::judge::Judged;
 use super::plan::Plan;
-use super::{Batch, IssueError, Issuing};
+use super::{Batch, IssueError, Issuing, Rules};
 use crate::cpu;
 use crate::hcert::{self, Claims, Hcert, Unsigned};
 
@@ -31,7 +31,7 @@ pub(super) async fn certify(
     judged: &Judged,
     plan: &Plan,
 ) -> Result<Vec<Hcert>, IssueError> {
-    let rules = batch.rules(app)?;
+    let rules = batch.issuer_rules()?;
     let key = rules.key().to_owned();
     let window = Arc::new(Semaphore::new(CHUNKS_AT_THE_HSM));
     let mut chunks = JoinSet::new();
@@ -46,6 +46,7 @@ pub(super) async fn certify(
             .collect();
         let chunk = Chunk {
             app: Arc::clone(app),
+            rules: Arc::clone(&batch.rules),
             signer: Arc::clone(&batch.signer),
             key: key.clone(),
             window: Arc::clone(&window),
@@ -65,6 +66,7 @@ pub(super) async fn certify(
 /// What every chunk of a batch shares.
 struct Chunk {
     app: Arc<Issuing>,
+    rules: Arc<Rules>,
     signer: Arc<hcert::SignerCertificate>,
     key: String,
     window: Arc<Semaphore>,
@@ -75,9 +77,9 @@ impl Chunk {
         // The semaphore is never closed; the place is free again once the signatures are back.
         let place = self.window.acquire().await.map_err(|_| cpu::Lost)?;
         let signer = Arc::clone(&self.signer);
-        let app = Arc::clone(&self.app);
+        let rules = self.rules;
         let (unsigned, digests) =
-            cpu::run(move || encode(&signer, &claims, app.policy.catalogue())).await??;
+            cpu::run(move || encode(&signer, &claims, rules.policy.catalogue())).await??;
         let signatures = self.app.pool.sign(&self.key, digests).await?;
         drop(place);
         let signer = self.signer;

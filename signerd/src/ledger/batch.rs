@@ -42,6 +42,9 @@ pub struct Intent {
     pub rejections: Vec<Rejection>,
     /// Whether doses that have a certificate may get another one.
     pub reissue: Reissue,
+    /// The most certificates of the issuer on one day of Viet Nam, by the time of their intents;
+    /// none: as many as come.
+    pub quota: Option<u32>,
 }
 
 /// One certificate that will be signed.
@@ -73,6 +76,44 @@ pub struct Rejection {
 pub enum Reissue {
     /// A dose is certified once.
     Never,
+    /// Once its youngest certificate is so many days old, each of 86,400 seconds.
+    AfterDays(u16),
+}
+
+impl Reissue {
+    /// The latest time of issue that does not stand in the way of a certificate issued at `now`.
+    pub(super) fn forgets_until(self, now: i64) -> i64 {
+        match self {
+            Self::Never => i64::MIN,
+            Self::AfterDays(days) => now.saturating_sub(i64::from(days).saturating_mul(86_400)),
+        }
+    }
+}
+
+/// An intent that would exceed its issuer's quota of the day.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("{wanted} certificates are more than the {} left of the quota of {quota} a day", self.left())]
+pub struct OverQuota {
+    /// The most certificates of the day.
+    pub quota: u32,
+    /// Certificates of the day so far, open intents included.
+    pub issued: u32,
+    /// Certificates of the intent.
+    pub wanted: u32,
+}
+
+impl OverQuota {
+    /// What is left of the day's quota.
+    #[must_use]
+    pub fn left(&self) -> u32 {
+        self.quota.saturating_sub(self.issued)
+    }
+
+    /// Whether the intent alone is larger than the quota, so that no day holds it.
+    #[must_use]
+    pub fn never_fits(&self) -> bool {
+        self.wanted > self.quota
+    }
 }
 
 /// An open intent as it was found again.
@@ -117,7 +158,8 @@ pub struct Finished {
 /// Why a dose cannot be certified now.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum DoseConflict {
-    /// Another batch has been answered with a certificate of this dose.
+    /// Another batch has been answered with a certificate of this dose, and it is too young for
+    /// another one.
     AlreadyCertified,
     /// Another batch has an open intent with this dose.
     InProgress,

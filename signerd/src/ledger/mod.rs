@@ -5,10 +5,12 @@
 //! touched (`intend`), one before the answer leaves (`finish`).
 //!
 //! It promises: an answered batch is answered the same way for as long as answers are kept; a dose
-//! is in at most one open intent or answered batch; only the current attempt at a batch can finish;
-//! all of it also after the process or the machine died at any instant; and if something cannot be
-//! written, an error. It keeps no personal data: digests, pseudonyms, identifiers, times, codes,
-//! and answers under a key that only the repeated request yields.
+//! is in at most one open intent, and in a second answered batch only where re-issue allows it; an
+//! issuer's day has no more certificates than its quota; only the current attempt at a batch can
+//! finish; all of it also after the process or the machine died at any instant; and if something cannot be
+//! written, an error. It keeps no personal data of holders: digests, pseudonyms, identifiers, times,
+//! codes, and answers under a key that only the repeated request yields. Beside them it keeps which
+//! officer opened a signing window, until when and why.
 //!
 //! It does not judge, sign, read a clock or know what an answer means. `rules` holds the states,
 //! `store` what an engine must do, `sqlite` the engine, `writer` the one thread and group commit,
@@ -21,6 +23,7 @@ mod keys;
 mod rules;
 mod sqlite;
 mod store;
+mod window;
 mod writer;
 
 use std::path::PathBuf;
@@ -28,12 +31,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use batch::{
-    BatchRef, CERTIFICATES_MAX, DoseConflict, Finished, IntendedCertificate, Intent,
+    BatchRef, CERTIFICATES_MAX, DoseConflict, Finished, IntendedCertificate, Intent, OverQuota,
     REJECTIONS_MAX, Reissue, Rejection, StoredCertificate, StoredIntent,
 };
 pub use claim::{Attempt, Ticket};
 pub use error::{Blame, Cause, LedgerError, Retry};
 pub use keys::{LedgerKeys, SealError};
+pub use window::{REASON_BYTES_MAX, WINDOW_OVERRIDE_SECONDS_MAX, WindowClosing, WindowOverride};
 
 use claim::Claims;
 use rules::{Found, Intending};
@@ -84,6 +88,8 @@ pub enum Intended {
     Open(Attempt),
     /// Nothing was stored: these certificates (by index) cannot be issued now.
     Conflicts(Ticket, Vec<(usize, DoseConflict)>),
+    /// Nothing was stored: the issuer's quota of the day does not hold the certificates.
+    OverQuota(OverQuota),
 }
 
 impl Ledger {
@@ -156,6 +162,7 @@ impl Ledger {
         Ok(match intending {
             Intending::Open(key) => Intended::Open(Attempt { ticket, key }),
             Intending::Conflicts(conflicts) => Intended::Conflicts(ticket, conflicts),
+            Intending::OverQuota(over) => Intended::OverQuota(over),
         })
     }
 
@@ -218,7 +225,8 @@ impl Ledger {
             .await
     }
 
-    /// Asks for each dose who else has it; stores nothing.
+    /// Asks for each dose who else has it, as an intent with this re-issue at this time would find
+    /// it; stores nothing, and asks for no quota.
     ///
     /// # Errors
     /// [`LedgerError::Overloaded`], [`LedgerError::Unavailable`] and the errors of a damaged store.
@@ -226,12 +234,49 @@ impl Ledger {
         &self,
         pseudonyms: Vec<[u8; 32]>,
         except: Option<BatchRef>,
+        reissue: Reissue,
+        now: i64,
     ) -> Result<Vec<Option<DoseConflict>>, LedgerError> {
         self.writer
             .run(Urgency::Admission, move |store| {
-                rules::conflicts(store, &pseudonyms, except.as_ref())
+                rules::conflicts(store, &pseudonyms, except.as_ref(), (reissue, now))
             })
             .await
+    }
+
+    /// Lists the overrides of signing windows that are open at a time, at most one per issuer.
+    ///
+    /// # Errors
+    /// [`LedgerError::Overloaded`], [`LedgerError::Unavailable`] and the errors of a damaged store.
+    pub async fn windows(&self, now: i64) -> Result<Vec<WindowOverride>, LedgerError> {
+        self.writer.run(Urgency::Admission, move |store| store.overrides(now)).await
+    }
+
+    /// Opens an override in place of the one that is open, and gives the one that was. The same one
+    /// once more changes nothing and is given back as it was stored, so that a request can be repeated.
+    ///
+    /// # Errors
+    /// [`LedgerError::Malformed`] for one that is too long or carries texts that may not be stored,
+    /// [`LedgerError::Overloaded`] and [`LedgerError::Unavailable`]; nothing was opened then.
+    pub async fn open_window(
+        &self,
+        opened: WindowOverride,
+    ) -> Result<Option<WindowOverride>, LedgerError> {
+        opened.check()?;
+        self.writer.run(Urgency::Admission, move |store| rules::open_window(store, &opened)).await
+    }
+
+    /// Ends the override of an issuer before its time, and gives it; none was open: nothing changes.
+    ///
+    /// # Errors
+    /// [`LedgerError::Malformed`] for texts that may not be stored, [`LedgerError::Overloaded`] and
+    /// [`LedgerError::Unavailable`]; nothing was closed then.
+    pub async fn close_window(
+        &self,
+        closing: WindowClosing,
+    ) -> Result<Option<WindowOverride>, LedgerError> {
+        closing.check()?;
+        self.writer.run(Urgency::Admission, move |store| rules::close_window(store, &closing)).await
     }
 
     /// Proves by a durable write, and by a look at the free space, that a batch could be stored.

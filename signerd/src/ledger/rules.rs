@@ -10,9 +10,10 @@
 //! rows. Every function may be run again from the start, because an engine may ask for that.
 //! Nothing here knows about tasks, threads or claims.
 
-use super::batch::{DoseConflict, Finished, Intent, StoredIntent};
+use super::batch::{DoseConflict, Finished, Intent, OverQuota, Reissue, StoredIntent};
 use super::claim::AttemptKey;
 use super::store::{Answered, BatchRow, Store};
+use super::window::{WindowClosing, WindowOverride};
 use super::{BatchRef, LedgerError};
 
 /// What a request finds when it asks for its batch.
@@ -30,6 +31,7 @@ pub(super) enum Found {
 pub(super) enum Intending {
     Open(AttemptKey),
     Conflicts(Vec<(usize, DoseConflict)>),
+    OverQuota(OverQuota),
 }
 
 /// Looks a batch up; `expired_until` is the youngest time of answer that is no longer given out.
@@ -70,17 +72,57 @@ pub(super) fn intend(
         store.set_attempt(key)?;
         return Ok(Intending::Open(key));
     }
+    let forgotten_until = intent.reissue.forgets_until(intent.issued_at);
     let mut conflicts = Vec::new();
     for (index, certificate) in intent.certificates.iter().enumerate() {
-        if let Some(conflict) = store.conflict(&certificate.pseudonym, None)? {
+        if let Some(conflict) = store.conflict(&certificate.pseudonym, None, forgotten_until)? {
             conflicts.push((index, conflict));
         }
     }
     if !conflicts.is_empty() {
         return Ok(Intending::Conflicts(conflicts));
     }
+    if let Some(over) = count(store, intent)? {
+        return Ok(Intending::OverQuota(over));
+    }
     let row = store.insert_intent(batch, digest, intent)?;
     Ok(Intending::Open(AttemptKey { row, number: 1 }))
+}
+
+/// Counts the certificates of an intent on its day, unless the quota does not hold them. A day is
+/// counted without a quota too, so that one that is set at noon knows of the morning.
+fn count(store: &mut dyn Store, intent: &Intent) -> Result<Option<OverQuota>, LedgerError> {
+    // Their number was checked: at most 9,000.
+    let wanted = u32::try_from(intent.certificates.len()).unwrap_or(u32::MAX);
+    if wanted == 0 {
+        return Ok(None);
+    }
+    let day = day(intent.issued_at);
+    if let Some(quota) = intent.quota {
+        let issued = store.issued_on(&intent.issuer, day)?;
+        if issued.saturating_add(wanted) > quota {
+            return Ok(Some(OverQuota { quota, issued, wanted }));
+        }
+    }
+    store.count_issued(&intent.issuer, day, i64::from(wanted))?;
+    Ok(None)
+}
+
+/// Removes a batch that was not answered; its day has its certificates back.
+fn remove(store: &mut dyn Store, row: i64) -> Result<(), LedgerError> {
+    let Some(removed) = store.remove_batch(row)? else {
+        return Ok(());
+    };
+    if removed.certificates == 0 {
+        return Ok(());
+    }
+    let change = i64::from(removed.certificates).saturating_neg();
+    store.count_issued(&removed.issuer, day(removed.issued_at), change)
+}
+
+/// The day of Viet Nam that a time falls on, by its first second.
+fn day(time: i64) -> i64 {
+    policy::day_bounds(time).0
 }
 
 /// Continues an open intent as it is stored, with the next attempt.
@@ -123,7 +165,7 @@ pub(super) fn release(store: &mut dyn Store, attempt: AttemptKey) -> Result<(), 
     if current.number != attempt.number {
         return Err(LedgerError::AttemptSuperseded);
     }
-    store.remove_batch(attempt.row)
+    remove(store, attempt.row)
 }
 
 /// Frees an open intent that will not be continued; there may be none.
@@ -136,20 +178,23 @@ pub(super) fn discard(
         return Ok(());
     };
     let open = require_open(row, digest)?;
-    store.remove_batch(open.row)
+    remove(store, open.row)
 }
 
-/// Asks for each dose who else has it.
+/// Asks for each dose who else has it, as an intent with this re-issue at this time would find it.
 pub(super) fn conflicts(
     store: &mut dyn Store,
     pseudonyms: &[[u8; 32]],
     except: Option<&BatchRef>,
+    (reissue, now): (Reissue, i64),
 ) -> Result<Vec<Option<DoseConflict>>, LedgerError> {
     let except = match except {
         Some(batch) => store.batch(batch)?.map(|row| row.row),
         None => None,
     };
-    pseudonyms.iter().map(|pseudonym| store.conflict(pseudonym, except)).collect()
+    let forgotten_until = reissue.forgets_until(now);
+    let conflict = |pseudonym| store.conflict(pseudonym, except, forgotten_until);
+    pseudonyms.iter().map(conflict).collect()
 }
 
 /// Frees the open intents older than a time that nobody works on, and gives their number.
@@ -161,11 +206,48 @@ pub(super) fn release_idle(
     let mut released: u64 = 0;
     for (row, batch) in store.open_batches(issued_before)? {
         if !at_work(&batch) {
-            store.remove_batch(row)?;
+            remove(store, row)?;
             released = released.saturating_add(1);
         }
     }
     Ok(released)
+}
+
+/// Opens an override of a signing window in place of the one that is open, and gives the one that
+/// was; the same one once more changes nothing, so that a request can be repeated.
+pub(super) fn open_window(
+    store: &mut dyn Store,
+    opened: &WindowOverride,
+) -> Result<Option<WindowOverride>, LedgerError> {
+    let before = window_of(store, &opened.issuer, opened.opened_at)?;
+    if let Some(before) = &before {
+        if before.says_the_same(opened) {
+            return Ok(Some(before.clone()));
+        }
+        store.close_override(&opened.replaces())?;
+    }
+    store.insert_override(opened)?;
+    Ok(before)
+}
+
+/// Ends the override of an issuer that is open, and gives it; there may be none.
+pub(super) fn close_window(
+    store: &mut dyn Store,
+    closing: &WindowClosing,
+) -> Result<Option<WindowOverride>, LedgerError> {
+    let open = window_of(store, &closing.issuer, closing.at)?;
+    if open.is_some() {
+        store.close_override(closing)?;
+    }
+    Ok(open)
+}
+
+fn window_of(
+    store: &mut dyn Store,
+    issuer: &str,
+    now: i64,
+) -> Result<Option<WindowOverride>, LedgerError> {
+    Ok(store.overrides(now)?.into_iter().find(|open| open.issuer == issuer))
 }
 
 /// A claimed batch is open under its request's digest, or somebody else has settled it meanwhile.
@@ -221,10 +303,11 @@ mod tests {
             certificates: vec![certificate],
             rejections: Vec::new(),
             reissue: Reissue::Never,
+            quota: None,
         };
         match intend(store, &batch(), &DIGEST, &intent).unwrap() {
             Intending::Open(key) => key,
-            Intending::Conflicts(conflicts) => panic!("{conflicts:?}"),
+            other => panic!("{other:?}"),
         }
     }
 

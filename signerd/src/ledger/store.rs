@@ -11,6 +11,7 @@
 
 use super::batch::{DoseConflict, Intent, Rejection, StoredCertificate};
 use super::claim::AttemptKey;
+use super::window::{WindowClosing, WindowOverride};
 use super::{BatchRef, LedgerError};
 
 /// One engine; `SqliteStore` is the one for a single appliance.
@@ -38,11 +39,13 @@ pub(super) trait Store: Send {
     fn rejections(&mut self, row: i64) -> Result<Vec<Rejection>, LedgerError>;
     /// Finds the sealed answer of a batch.
     fn answer(&mut self, row: i64) -> Result<Option<Vec<u8>>, LedgerError>;
-    /// Finds out who else has a dose, apart from one batch.
+    /// Finds out who else has a dose, apart from one batch and from certificates that were issued
+    /// at a time or before it.
     fn conflict(
         &mut self,
         pseudonym: &[u8; 32],
         except: Option<i64>,
+        forgotten_until: i64,
     ) -> Result<Option<DoseConflict>, LedgerError>;
     /// Lists batches with an open intent older than a time.
     fn open_batches(&mut self, issued_before: i64) -> Result<Vec<(i64, BatchRef)>, LedgerError>;
@@ -58,10 +61,22 @@ pub(super) trait Store: Send {
     fn set_attempt(&mut self, attempt: AttemptKey) -> Result<(), LedgerError>;
     /// Stores the answer of a batch and the digests of what was signed.
     fn insert_answer(&mut self, row: i64, finished: &Answered<'_>) -> Result<(), LedgerError>;
-    /// Removes a batch that was not answered, with all that belongs to it.
-    fn remove_batch(&mut self, row: i64) -> Result<(), LedgerError>;
+    /// Removes a batch that was not answered, with all that belongs to it, and tells what it was;
+    /// none: it was answered or is gone.
+    fn remove_batch(&mut self, row: i64) -> Result<Option<Removed>, LedgerError>;
+    /// Tells how many certificates an issuer has on a day (by its first second). Until the group
+    /// ends nobody else changes that number, also where several appliances share the store.
+    fn issued_on(&mut self, issuer: &str, day: i64) -> Result<u32, LedgerError>;
+    /// Adds to that number, or takes from it.
+    fn count_issued(&mut self, issuer: &str, day: i64, change: i64) -> Result<(), LedgerError>;
     /// Removes some sealed answers as old as a time or older and gives their number; 0: none is left.
     fn remove_answers(&mut self, answered_until: i64) -> Result<u64, LedgerError>;
+    /// Lists the overrides of signing windows that are open at a time, by issuer.
+    fn overrides(&mut self, now: i64) -> Result<Vec<WindowOverride>, LedgerError>;
+    /// Stores an override.
+    fn insert_override(&mut self, opened: &WindowOverride) -> Result<(), LedgerError>;
+    /// Ends the override of an issuer that is open at the time of the closing.
+    fn close_override(&mut self, closing: &WindowClosing) -> Result<(), LedgerError>;
     /// Writes something small, and looks whether there is room for something large.
     fn beat(&mut self) -> Result<(), LedgerError>;
 }
@@ -83,6 +98,14 @@ pub(super) struct BatchRow {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct OpenAttempt {
     pub(super) number: u32,
+    pub(super) certificates: u32,
+}
+
+/// What there was to a batch that was removed.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Removed {
+    pub(super) issuer: String,
+    pub(super) issued_at: i64,
     pub(super) certificates: u32,
 }
 

@@ -5,8 +5,8 @@
 //! and then closes what is left. The routes behind it are [`crate::api`]'s.
 
 mod connection;
+mod mutual;
 mod observability;
-mod signing;
 mod tls;
 
 use std::time::Duration;
@@ -14,9 +14,9 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+pub use mutual::{MutualListener, serve};
 pub use observability::observe;
-pub use signing::{SigningListener, sign};
-pub use tls::{ServerConfig, TlsError, TlsFiles, not_after, signing_config};
+pub use tls::{ServerConfig, TlsError, TlsFiles, ends, mutual_config, not_after, share_authority};
 
 /// How a listener bounds its peers.
 #[derive(Clone, Copy, Debug)]

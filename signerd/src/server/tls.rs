@@ -15,7 +15,9 @@ use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 use thiserror::Error;
 use x509_cert::Certificate;
-use x509_cert::der::Decode as _;
+use x509_cert::der::{Decode as _, Encode as _};
+
+use crate::ends::{self, End};
 
 /// The PEM texts that a TLS listener is made of.
 #[derive(Debug)]
@@ -79,11 +81,11 @@ impl TlsError {
     }
 }
 
-/// The TLS side of the signing listener.
+/// The TLS side of a listener with client certificates.
 ///
 /// # Errors
 /// A file that is missing, empty or does not fit the others.
-pub fn signing_config(files: &TlsFiles) -> Result<Arc<ServerConfig>, TlsError> {
+pub fn mutual_config(files: &TlsFiles) -> Result<Arc<ServerConfig>, TlsError> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let roots = roots(&files.client_ca)?;
     let crls = all::<CertificateRevocationListDer<'static>>(&files.client_crl, "revocation list")?;
@@ -119,6 +121,44 @@ pub fn not_after(files: &TlsFiles) -> Result<i64, TlsError> {
     let leaf = Certificate::from_der(chain.first().ok_or_else(empty)?).map_err(|_| empty())?;
     let end = leaf.tbs_certificate().validity().not_after.to_unix_duration();
     Ok(i64::try_from(end.as_secs()).unwrap_or(i64::MAX))
+}
+
+/// Whether two listeners trust an authority in common, so that a certificate would open both.
+///
+/// # Errors
+/// A file of authorities that cannot be read.
+pub fn share_authority(one: &TlsFiles, other: &TlsFiles) -> Result<bool, TlsError> {
+    let ours = all::<CertificateDer<'static>>(&one.client_ca, "certificate")?;
+    let theirs = all::<CertificateDer<'static>>(&other.client_ca, "certificate")?;
+    let keys = |authorities: &[CertificateDer<'static>]| -> Vec<Option<Vec<u8>>> {
+        authorities.iter().map(|authority| public_key(authority)).collect()
+    };
+    // By their keys: the same authority may have been certified twice.
+    let theirs = keys(&theirs);
+    Ok(keys(&ours).iter().any(|key| key.is_some() && theirs.contains(key)))
+}
+
+fn public_key(certificate: &[u8]) -> Option<Vec<u8>> {
+    let certificate = Certificate::from_der(certificate).ok()?;
+    certificate.tbs_certificate().subject_public_key_info().to_der().ok()
+}
+
+/// When the files of the listener end.
+///
+/// # Errors
+/// A file cannot be read.
+pub fn ends(files: &TlsFiles) -> Result<Vec<End>, TlsError> {
+    let name = |file: &Path| file.display().to_string();
+    let certificates = |file: &PathBuf| {
+        let found = all::<CertificateDer<'static>>(file, "certificate")?;
+        Ok(ends::of_certificates(&name(file), found.iter().map(AsRef::as_ref)))
+    };
+    let lists = all::<CertificateRevocationListDer<'static>>(&files.client_crl, "revocation list")?;
+    let lists =
+        ends::of_revocation_lists(&name(&files.client_crl), lists.iter().map(AsRef::as_ref));
+    let server = certificates(&files.certificate)?.map(|end| End { needed: true, ..end });
+    let ends = [server, certificates(&files.client_ca)?, lists];
+    Ok(ends.into_iter().flatten().collect())
 }
 
 fn roots(file: &PathBuf) -> Result<RootCertStore, TlsError> {

@@ -12,6 +12,8 @@ use thiserror::Error;
 
 /// The signing listener's name, `FileDescriptorName=` in its unit.
 const SIGNING: &str = "signing";
+/// The officers' listener's name.
+const OFFICER: &str = "officer";
 /// The observability listener's name.
 const OBSERVABILITY: &str = "observability";
 
@@ -20,6 +22,8 @@ const OBSERVABILITY: &str = "observability";
 pub struct Sockets {
     /// For signing requests.
     pub signing: Option<TcpListener>,
+    /// For officers.
+    pub officer: Option<TcpListener>,
     /// For metrics and health.
     pub observability: Option<TcpListener>,
 }
@@ -31,7 +35,7 @@ pub enum SocketError {
     #[error("two sockets are named {0:?}; a unit has one ListenStream=")]
     Twice(String),
     /// A socket has a name that no listener has.
-    #[error("a socket is named {0:?}; write FileDescriptorName=signing or observability")]
+    #[error("a socket is named {0:?}; write FileDescriptorName=signing, officer or observability")]
     UnknownName(String),
     /// A passed descriptor is no listening TCP socket.
     #[error("socket {name:?}: {source}")]
@@ -70,6 +74,7 @@ impl Sockets {
     fn place(&mut self, name: &str) -> Result<&mut Option<TcpListener>, SocketError> {
         match name {
             SIGNING => Ok(&mut self.signing),
+            OFFICER => Ok(&mut self.officer),
             OBSERVABILITY => Ok(&mut self.observability),
             other => Err(SocketError::UnknownName(other.to_owned())),
         }

@@ -6,6 +6,7 @@
 //! Nothing here judges content: that is `policy`.
 
 pub mod cbor;
+pub mod officer;
 pub mod problem;
 pub mod record;
 pub mod request;

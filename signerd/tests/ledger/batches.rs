@@ -3,7 +3,7 @@
 use std::future::{Future, poll_fn};
 use std::task::Poll;
 
-use signerd::ledger::{BatchRef, Begin, LedgerError};
+use signerd::ledger::{BatchRef, Begin, LedgerError, Reissue};
 
 use super::place::{
     DIGEST, NOW, OTHER_DIGEST, Place, RETENTION, answered, batch, begin, finished, fresh, intend,
@@ -78,7 +78,7 @@ async fn a_released_batch_leaves_nothing() {
     let ledger = place.open();
     let attempt = open_batch(&ledger, 1, &[1, 2]).await;
     ledger.release(attempt).await.unwrap();
-    let free = ledger.conflicts(vec![[1; 32], [2; 32]], None).await.unwrap();
+    let free = ledger.conflicts(vec![[1; 32], [2; 32]], None, Reissue::Never, NOW).await.unwrap();
     assert_eq!(free, [None, None]);
     let Begin::Fresh(ticket) = begin(&ledger, 1, OTHER_DIGEST).await else {
         panic!("the id is not free");
@@ -180,6 +180,6 @@ async fn an_answer_expires_with_its_retention_and_its_doses_do_not() {
     assert_eq!(ledger.purge(NOW + RETENTION).await.unwrap(), 0);
     assert!(matches!(at(NOW).await.unwrap(), Begin::Expired));
     assert!(matches!(begin(&ledger, 1, OTHER_DIGEST).await, Begin::Conflict));
-    let seen = ledger.conflicts(vec![[1; 32]], None).await.unwrap();
+    let seen = ledger.conflicts(vec![[1; 32]], None, Reissue::Never, NOW).await.unwrap();
     assert!(seen[0].is_some());
 }

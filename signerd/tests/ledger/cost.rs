@@ -85,6 +85,7 @@ fn intent(keys: &LedgerKeys, number: u32) -> Intent {
         certificates: (0..CERTIFICATES).map(certificate).collect(),
         rejections: Vec::new(),
         reissue: Reissue::Never,
+        quota: None,
     }
 }
 

@@ -1,6 +1,6 @@
 //! Doses across batches: never two certificates for one dose.
 
-use signerd::ledger::{DoseConflict, Intended};
+use signerd::ledger::{DoseConflict, Intended, Reissue};
 
 use super::place::{NOW, Place, answered, batch, finished, fresh, intend, intent, open_batch};
 
@@ -18,7 +18,8 @@ async fn a_dose_of_another_batch_conflicts_and_nothing_is_stored() {
     };
     let expected = [(1, DoseConflict::AlreadyCertified), (2, DoseConflict::InProgress)];
     assert_eq!(conflicts, expected);
-    assert_eq!(ledger.conflicts(vec![[9; 32]], None).await.unwrap(), [None]);
+    let seen = ledger.conflicts(vec![[9; 32]], None, Reissue::Never, NOW).await.unwrap();
+    assert_eq!(seen, [None]);
     let attempt = intend(&ledger, ticket, intent(3, &[9])).await;
     ledger.finish(attempt, finished(1)).await.unwrap();
 }
@@ -30,10 +31,11 @@ async fn a_preview_does_not_see_its_own_batch() {
     let ledger = place.open();
     answered(&ledger, 1, &[1]).await;
     let doses = || vec![[1; 32], [2; 32]];
-    let seen = ledger.conflicts(doses(), None).await.unwrap();
+    let look = async |except| ledger.conflicts(doses(), except, Reissue::Never, NOW).await.unwrap();
+    let seen = look(None).await;
     assert_eq!(seen, [Some(DoseConflict::AlreadyCertified), None]);
-    assert_eq!(ledger.conflicts(doses(), Some(batch(1))).await.unwrap(), [None, None]);
-    assert_eq!(ledger.conflicts(doses(), Some(batch(2))).await.unwrap(), seen);
+    assert_eq!(look(Some(batch(1))).await, [None, None]);
+    assert_eq!(look(Some(batch(2))).await, seen);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -52,6 +54,7 @@ async fn of_many_batches_with_one_dose_exactly_one_gets_it() {
                         1
                     }
                     Intended::Conflicts(..) => 0,
+                    Intended::OverQuota(over) => panic!("{over}"),
                 }
             })
         })
@@ -73,7 +76,8 @@ async fn an_intent_that_nobody_repeats_is_freed_after_its_time() {
     answered(&ledger, 3, &[3]).await;
     assert_eq!(ledger.release_idle(NOW).await.unwrap(), 0);
     assert_eq!(ledger.release_idle(NOW + 1).await.unwrap(), 1);
-    let seen = ledger.conflicts(vec![[1; 32], [2; 32], [3; 32]], None).await.unwrap();
+    let doses = vec![[1; 32], [2; 32], [3; 32]];
+    let seen = ledger.conflicts(doses, None, Reissue::Never, NOW).await.unwrap();
     let expected = [None, Some(DoseConflict::InProgress), Some(DoseConflict::AlreadyCertified)];
     assert_eq!(seen, expected);
 }

@@ -2,14 +2,17 @@
 //!
 //! The model is a map of batches and nothing else: no file, no thread, no cache. A history begins,
 //! intends, resumes, discards, finishes, releases, drops, restarts and lets time pass; after each
-//! step both must agree, and at the end no dose has two certificates.
+//! step both must agree, no dose has two certificates closer than its batch's re-issue allows, and no
+//! day more than the quota.
 
 use std::collections::BTreeMap;
 
-use proptest::prelude::{ProptestConfig, Strategy, prop_oneof, proptest};
+use proptest::option;
+use proptest::prelude::{Just, ProptestConfig, Strategy, prop_oneof, proptest};
 use proptest::sample::{select, subsequence};
 use signerd::ledger::{
-    Attempt, Begin, DoseConflict, Finished, Intended, Ledger, LedgerError, Ticket,
+    Attempt, Begin, DoseConflict, Finished, Intended, Intent, Ledger, LedgerError, OverQuota,
+    Reissue, Ticket,
 };
 
 use super::place::{NOW, Place, RETENTION, batch, intent};
@@ -19,7 +22,7 @@ const BATCHES: u8 = 4;
 #[derive(Clone, Debug)]
 enum Step {
     Begin { id: u8, other_bytes: bool },
-    Intend { id: u8, doses: Vec<u8> },
+    Intend { id: u8, doses: Vec<u8>, reissue: Reissue, quota: Option<u32> },
     Resume { id: u8 },
     Discard { id: u8 },
     Finish { id: u8 },
@@ -37,6 +40,8 @@ struct Stored {
     other_bytes: bool,
     tag: u8,
     doses: Vec<u8>,
+    issued_at: i64,
+    reissue: Reissue,
     attempt: u32,
     answer: Option<(Vec<u8>, i64)>,
 }
@@ -67,7 +72,9 @@ impl World {
         self.steps += 1;
         match step {
             Step::Begin { id, other_bytes } => self.begin(id, other_bytes).await,
-            Step::Intend { id, doses } => self.intend(id, &doses).await,
+            Step::Intend { id, doses, reissue, quota } => {
+                self.intend(id, &doses, reissue, quota).await;
+            }
             Step::Resume { id } => self.resume(id).await,
             Step::Discard { id } => self.discard(id).await,
             Step::Finish { id } => self.finish(id).await,
@@ -93,6 +100,7 @@ impl World {
             }
             (Begin::Resume(ticket, found), false, Some(stored)) => {
                 assert!(same && stored.answer.is_none());
+                assert_eq!(found.issued_at, stored.issued_at);
                 let uvcis: Vec<_> = found.certificates.iter().map(|found| found.uvci).collect();
                 let first = intent(stored.tag, &stored.doses);
                 let intended: Vec<_> = first.certificates.iter().map(|first| first.uvci).collect();
@@ -109,23 +117,26 @@ impl World {
         }
     }
 
-    async fn intend(&mut self, id: u8, doses: &[u8]) {
+    async fn intend(&mut self, id: u8, doses: &[u8], reissue: Reissue, quota: Option<u32>) {
         let Some((ticket, other_bytes)) = self.ticket(id) else { return };
-        let tag = self.steps;
-        let expected = self.conflicts(id, doses);
-        let outcome = self.ledger.intend(ticket, intent(tag, doses)).await;
-        if self.stored.contains_key(&id) {
+        let (tag, issued_at) = (self.steps, self.now);
+        let expected = self.conflicts(id, doses, reissue);
+        let over = quota.and_then(|quota| self.over(doses, quota));
+        let intent = Intent { issued_at, reissue, quota, ..intent(tag, doses) };
+        let outcome = self.ledger.intend(ticket, intent).await;
+        if let Some(stored) = self.stored.get(&id) {
             // Another tag, other identifiers: not the intent that is open.
-            if !doses.is_empty() || !self.stored[&id].doses.is_empty() {
+            if !doses.is_empty() || !stored.doses.is_empty() || stored.issued_at != issued_at {
                 assert!(matches!(outcome, Err(LedgerError::IntentDiffers)));
                 return;
             }
         }
         match outcome.unwrap() {
             Intended::Open(attempt) => {
-                assert!(expected.is_empty());
-                let doses = doses.to_vec();
-                let fresh = Stored { other_bytes, tag, doses, attempt: 0, answer: None };
+                assert!(expected.is_empty() && over.is_none());
+                let (doses, answer) = (doses.to_vec(), None);
+                let fresh =
+                    Stored { other_bytes, tag, doses, issued_at, reissue, attempt: 0, answer };
                 let stored = self.stored.entry(id).or_insert(fresh);
                 stored.attempt += 1;
                 assert_eq!(attempt.number(), stored.attempt);
@@ -134,6 +145,10 @@ impl World {
             Intended::Conflicts(ticket, conflicts) => {
                 assert_eq!(conflicts, expected);
                 self.held.insert(id, Held::Ticket { ticket, other_bytes });
+            }
+            Intended::OverQuota(found) => {
+                assert!(expected.is_empty());
+                assert_eq!(Some(found), over);
             }
         }
     }
@@ -208,32 +223,68 @@ impl World {
         }
     }
 
-    fn conflicts(&self, id: u8, doses: &[u8]) -> Vec<(usize, DoseConflict)> {
+    fn conflicts(&self, id: u8, doses: &[u8], reissue: Reissue) -> Vec<(usize, DoseConflict)> {
         let conflict = |dose: &u8| {
-            let has =
-                |(other, stored): &(&u8, &Stored)| **other != id && stored.doses.contains(dose);
-            let (_, stored) = self.stored.iter().find(has)?;
-            Some(match stored.answer {
-                Some(_) => DoseConflict::AlreadyCertified,
-                None => DoseConflict::InProgress,
-            })
+            let others = self.stored.iter().filter(|(other, _)| **other != id);
+            let having =
+                others.map(|(_, stored)| stored).filter(|other| other.doses.contains(dose));
+            let (answered, open): (Vec<_>, Vec<_>) =
+                having.partition(|other| other.answer.is_some());
+            let youngest = answered.iter().map(|other| self.now - other.issued_at).min();
+            if youngest.is_some_and(|age| age < waits(reissue)) {
+                return Some(DoseConflict::AlreadyCertified);
+            }
+            (!open.is_empty()).then_some(DoseConflict::InProgress)
         };
         doses.iter().enumerate().filter_map(|(at, dose)| Some((at, conflict(dose)?))).collect()
     }
 
-    /// Both agree about every dose, and no dose is in two batches.
+    /// What stands in the way of so many more certificates today.
+    fn over(&self, doses: &[u8], quota: u32) -> Option<OverQuota> {
+        let today = day(self.now);
+        let of_today = self.stored.values().filter(|stored| day(stored.issued_at) == today);
+        let issued = of_today.map(|stored| stored.doses.len()).sum::<usize>() as u32;
+        let wanted = doses.len() as u32;
+        (wanted > 0 && issued + wanted > quota).then_some(OverQuota { quota, issued, wanted })
+    }
+
+    /// Both agree about every dose, and no dose is in two batches that its re-issue keeps apart.
     async fn check(&self) {
         let doses: Vec<u8> = (0..6).collect();
         for dose in &doses {
-            let owners = self.stored.values().filter(|stored| stored.doses.contains(dose)).count();
-            assert!(owners <= 1);
+            let having = self.stored.values().filter(|stored| stored.doses.contains(dose));
+            let mut having: Vec<_> = having.collect();
+            having.sort_by_key(|stored| stored.tag);
+            for pair in having.windows(2) {
+                assert!(pair[0].answer.is_some(), "two open intents");
+                assert!(pair[1].issued_at - pair[0].issued_at >= waits(pair[1].reissue));
+            }
         }
-        let pseudonyms = doses.iter().map(|dose| [*dose; 32]).collect();
-        let seen = self.ledger.conflicts(pseudonyms, None).await.unwrap();
-        let seen: Vec<_> =
-            seen.into_iter().enumerate().filter_map(|(at, seen)| Some((at, seen?))).collect();
-        assert_eq!(seen, self.conflicts(u8::MAX, &doses));
+        for reissue in [Reissue::Never, Reissue::AfterDays(2)] {
+            let pseudonyms = doses.iter().map(|dose| [*dose; 32]).collect();
+            let seen = self.ledger.conflicts(pseudonyms, None, reissue, self.now).await.unwrap();
+            let seen: Vec<_> =
+                seen.into_iter().enumerate().filter_map(|(at, seen)| Some((at, seen?))).collect();
+            assert_eq!(seen, self.conflicts(u8::MAX, &doses, reissue));
+        }
     }
+}
+
+/// How many seconds a dose waits for its next certificate.
+fn waits(reissue: Reissue) -> i64 {
+    match reissue {
+        Reissue::Never => i64::MAX,
+        Reissue::AfterDays(days) => i64::from(days) * 86_400,
+    }
+}
+
+/// The number of the day by the clock of Viet Nam.
+fn day(time: i64) -> i64 {
+    (time + 7 * 3_600).div_euclid(86_400)
+}
+
+fn reissue() -> impl Strategy<Value = Reissue> {
+    prop_oneof![Just(Reissue::Never), (0_u16..4).prop_map(Reissue::AfterDays)]
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -241,8 +292,8 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => (id(), proptest::bool::weighted(0.15))
             .prop_map(|(id, other_bytes)| Step::Begin { id, other_bytes }),
-        5 => (id(), subsequence(vec![0, 1, 2, 3, 4, 5], 0..4))
-            .prop_map(|(id, doses)| Step::Intend { id, doses }),
+        5 => (id(), subsequence(vec![0, 1, 2, 3, 4, 5], 0..4), reissue(), option::of(2_u32..7))
+            .prop_map(|(id, doses, reissue, quota)| Step::Intend { id, doses, reissue, quota }),
         3 => id().prop_map(|id| Step::Resume { id }),
         1 => id().prop_map(|id| Step::Discard { id }),
         4 => id().prop_map(|id| Step::Finish { id }),
@@ -250,6 +301,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => id().prop_map(|id| Step::Drop { id }),
         1 => select(vec![Step::Restart, Step::Crash, Step::Purge]),
         1 => (0..RETENTION).prop_map(|seconds| Step::Pass { seconds }),
+        2 => (0_i64..8).prop_map(|quarters| Step::Pass { seconds: quarters * 21_600 }),
     ]
 }
 

@@ -72,6 +72,7 @@ pub(crate) fn intent(tag: u8, doses: &[u8]) -> Intent {
         certificates: (0..).zip(doses).map(certificate).collect(),
         rejections: vec![Rejection { record: 99, codes }],
         reissue: Reissue::Never,
+        quota: None,
     }
 }
 
@@ -100,7 +101,7 @@ pub(crate) async fn resumable(ledger: &Ledger, id: u8) -> (Ticket, StoredIntent)
 pub(crate) async fn intend(ledger: &Ledger, ticket: Ticket, intent: Intent) -> Attempt {
     match ledger.intend(ticket, intent).await.unwrap() {
         Intended::Open(attempt) => attempt,
-        Intended::Conflicts(_, conflicts) => panic!("conflicts {conflicts:?}"),
+        other => panic!("expected Open, got {other:?}"),
     }
 }
 

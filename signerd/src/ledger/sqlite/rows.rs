@@ -8,7 +8,8 @@ use rusqlite::{OptionalExtension, Params, Row, params};
 
 use super::super::batch::{DoseConflict, Intent, Rejection, StoredCertificate};
 use super::super::claim::AttemptKey;
-use super::super::store::{Answered, BatchRow, OpenAttempt, Store};
+use super::super::store::{Answered, BatchRow, OpenAttempt, Removed, Store};
+use super::super::window::{WindowClosing, WindowOverride};
 use super::super::{BatchRef, LedgerError};
 use super::failure::refused;
 use super::{SqliteStore, connect};
@@ -114,12 +115,14 @@ impl Store for SqliteStore {
         &mut self,
         pseudonym: &[u8; 32],
         except: Option<i64>,
+        forgotten_until: i64,
     ) -> Result<Option<DoseConflict>, LedgerError> {
         let answered: Option<Option<bool>> = self.find(
             "SELECT max(batch.answered_at IS NOT NULL) FROM certificate
              JOIN batch ON batch.id = certificate.batch
-             WHERE certificate.pseudonym = ?1 AND certificate.batch IS NOT ?2",
-            params![kept_half(pseudonym), except],
+             WHERE certificate.pseudonym = ?1 AND certificate.batch IS NOT ?2
+             AND (batch.answered_at IS NULL OR batch.issued_at > ?3)",
+            params![kept_half(pseudonym), except, forgotten_until],
             first,
         )?;
         Ok(answered.flatten().map(|answered| {
@@ -188,10 +191,42 @@ impl Store for SqliteStore {
         .map(drop)
     }
 
-    fn remove_batch(&mut self, row: i64) -> Result<(), LedgerError> {
+    fn remove_batch(&mut self, row: i64) -> Result<Option<Removed>, LedgerError> {
         self.execute("DELETE FROM certificate WHERE batch = ?1", [row])?;
         self.execute("DELETE FROM rejection WHERE batch = ?1", [row])?;
-        self.execute("DELETE FROM batch WHERE id = ?1 AND answered_at IS NULL", [row]).map(drop)
+        self.find(
+            "DELETE FROM batch WHERE id = ?1 AND answered_at IS NULL
+             RETURNING issuer, issued_at, certificates",
+            [row],
+            |row| {
+                Ok(Removed {
+                    issuer: row.get(0)?,
+                    issued_at: row.get(1)?,
+                    certificates: row.get(2)?,
+                })
+            },
+        )
+    }
+
+    fn issued_on(&mut self, issuer: &str, day: i64) -> Result<u32, LedgerError> {
+        let query = "SELECT doses FROM issued_per_day WHERE issuer = ?1 AND day = ?2";
+        Ok(self.find(query, params![issuer, day], first)?.unwrap_or(0))
+    }
+
+    fn count_issued(&mut self, issuer: &str, day: i64, change: i64) -> Result<(), LedgerError> {
+        // Not an upsert: the checks of the table would look at the change as if it were the number.
+        let counted = self.execute(
+            "UPDATE issued_per_day SET doses = doses + ?3 WHERE issuer = ?1 AND day = ?2",
+            params![issuer, day, change],
+        )?;
+        if counted > 0 {
+            return Ok(());
+        }
+        self.execute(
+            "INSERT INTO issued_per_day (issuer, day, doses) VALUES (?1, ?2, ?3)",
+            params![issuer, day, change],
+        )
+        .map(drop)
     }
 
     fn remove_answers(&mut self, answered_until: i64) -> Result<u64, LedgerError> {
@@ -210,6 +245,41 @@ impl Store for SqliteStore {
             (removed, bytes) = (removed.saturating_add(1), bytes.saturating_add(length));
         }
         Ok(removed)
+    }
+
+    fn overrides(&mut self, now: i64) -> Result<Vec<WindowOverride>, LedgerError> {
+        self.list(
+            "SELECT issuer, opened_at, until, officer, reason FROM window_override
+             WHERE closed_at IS NULL AND until > ?1 ORDER BY issuer",
+            [now],
+            |row| {
+                Ok(WindowOverride {
+                    issuer: row.get(0)?,
+                    opened_at: row.get(1)?,
+                    until: row.get(2)?,
+                    officer: row.get(3)?,
+                    reason: row.get(4)?,
+                })
+            },
+        )
+    }
+
+    fn insert_override(&mut self, opened: &WindowOverride) -> Result<(), LedgerError> {
+        self.execute(
+            "INSERT INTO window_override (issuer, opened_at, until, officer, reason)
+             VALUES (?1, ?2, ?3, ?4, ?5)",
+            params![opened.issuer, opened.opened_at, opened.until, opened.officer, opened.reason],
+        )
+        .map(drop)
+    }
+
+    fn close_override(&mut self, closing: &WindowClosing) -> Result<(), LedgerError> {
+        self.execute(
+            "UPDATE window_override SET closed_at = ?2, closed_by = ?3, closing_reason = ?4
+             WHERE issuer = ?1 AND closed_at IS NULL AND until > ?2",
+            params![closing.issuer, closing.at, closing.officer, closing.reason],
+        )
+        .map(drop)
     }
 
     fn beat(&mut self) -> Result<(), LedgerError> {

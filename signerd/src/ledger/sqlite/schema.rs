@@ -3,8 +3,8 @@
 //! In goes an open connection, out comes the same connection with the newest schema, or a refusal:
 //! a file of another program, a file of a newer release. Migrations only ever append to the list.
 //!
-//! Sized for 10^8 certificates: rows are written once and never change (but the heartbeat and the
-//! number of the attempt), in the order of their keys; only the two indexes are written at random
+//! Sized for 10^8 certificates: rows are written once and never change (but the heartbeat, the number
+//! of the attempt, the counter of the day and the end of an override), in the order of their keys; only the two indexes are written at random
 //! places. Answers have a table of their own because they alone are dropped again.
 
 use rusqlite::{Connection, OptionalExtension};
@@ -16,7 +16,7 @@ use super::failure::refused;
 const APPLICATION_ID: i64 = 0x5347_4e4c;
 
 /// One script per version of the schema; version n is reached by running script n - 1.
-const MIGRATIONS: &[&str] = &[VERSION_1];
+const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2];
 
 const VERSION_1: &str = "
 CREATE TABLE batch (
@@ -86,6 +86,37 @@ CREATE TABLE heartbeat (
 INSERT INTO heartbeat (id, beats) VALUES (1, 0);
 ";
 
+/// Counters of the days for quotas, and the officers' overrides of signing windows.
+const VERSION_2: &str = "
+-- Certificates of answered batches and open intents by issuer and day: to count them anew for each
+-- intent would read a day's work each time.
+CREATE TABLE issued_per_day (
+    issuer TEXT NOT NULL,
+    -- First second of the day in Asia/Ho_Chi_Minh.
+    day    INTEGER NOT NULL,
+    doses  INTEGER NOT NULL CHECK (doses >= 0),
+    PRIMARY KEY (issuer, day)
+) STRICT, WITHOUT ROWID;
+-- What was issued before; Viet Nam is at UTC+7 (25,200 s) all year.
+INSERT INTO issued_per_day (issuer, day, doses)
+    SELECT issuer, (issued_at + 25200) / 86400 * 86400 - 25200, sum(certificates)
+    FROM batch WHERE certificates > 0 GROUP BY 1, 2;
+
+CREATE TABLE window_override (
+    id             INTEGER PRIMARY KEY AUTOINCREMENT,
+    issuer         TEXT NOT NULL,
+    opened_at      INTEGER NOT NULL,
+    until          INTEGER NOT NULL CHECK (until > opened_at),
+    officer        TEXT NOT NULL,
+    reason         TEXT NOT NULL,
+    -- NULL: nobody closed it before its time.
+    closed_at      INTEGER,
+    closed_by      TEXT CHECK ((closed_by IS NULL) = (closed_at IS NULL)),
+    closing_reason TEXT CHECK ((closing_reason IS NULL) = (closed_at IS NULL))
+) STRICT;
+CREATE INDEX window_override_open ON window_override (until) WHERE closed_at IS NULL;
+";
+
 /// Brings a file to the newest schema, each step in a transaction of its own.
 pub(super) fn migrate(connection: &Connection) -> Result<(), LedgerError> {
     let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
@@ -128,7 +159,7 @@ mod tests {
     use rusqlite::Connection;
 
     use super::super::super::LedgerError;
-    use super::{MIGRATIONS, migrate};
+    use super::{APPLICATION_ID, MIGRATIONS, VERSION_1, migrate};
 
     #[test]
     fn migrating_twice_changes_nothing() {
@@ -142,12 +173,52 @@ mod tests {
     }
 
     #[test]
+    fn a_ledger_of_the_first_release_keeps_its_days() {
+        // The counters of a migrated file are those of its batches, by the day of Viet Nam: from
+        // 17:00 UTC on it is the next one. A batch without certificates counts nowhere.
+        let connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch(VERSION_1).unwrap();
+        let marks = format!("PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = 1;");
+        connection.execute_batch(&marks).unwrap();
+        let midnight = policy::day_bounds(1_800_000_000).0;
+        for (id, issuer, issued_at, certificates) in [
+            (1_u8, "a", midnight - 1, 1),
+            (2, "a", midnight, 20),
+            (3, "a", midnight + 86_399, 300),
+            (4, "b", midnight, 4_000),
+            (5, "c", midnight, 0),
+        ] {
+            connection
+                .execute(
+                    "INSERT INTO batch (client, batch_id, digest, attempt, issuer, kid, issued_at,
+                     certificates) VALUES ('x', ?1, zeroblob(32), 1, ?2, zeroblob(8), ?3, ?4)",
+                    rusqlite::params![[id; 16], issuer, issued_at, certificates],
+                )
+                .unwrap();
+        }
+        migrate(&connection).unwrap();
+        let mut counters =
+            connection.prepare("SELECT issuer, day, doses FROM issued_per_day").unwrap();
+        let counters: Vec<(String, i64, i64)> = counters
+            .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+            .unwrap()
+            .map(Result::unwrap)
+            .collect();
+        let expected = [
+            ("a".to_owned(), midnight - 86_400, 1),
+            ("a".to_owned(), midnight, 320),
+            ("b".to_owned(), midnight, 4_000),
+        ];
+        assert_eq!(counters, expected);
+    }
+
+    #[test]
     fn a_newer_schema_is_refused() {
         // A file of a newer release is not touched.
         let connection = Connection::open_in_memory().unwrap();
         connection.execute_batch("PRAGMA user_version = 99").unwrap();
         let refusal = migrate(&connection).unwrap_err();
-        assert!(matches!(refusal, LedgerError::SchemaTooNew { found: 99, known: 1 }));
+        assert!(matches!(refusal, LedgerError::SchemaTooNew { found: 99, known: 2 }));
     }
 
     #[test]

@@ -1,4 +1,7 @@
-//! The signing listener: mutual TLS in front of the signing routes.
+//! A listener with client certificates: mutual TLS in front of the routes that it is given.
+//!
+//! The signing listener and the officers' are two of them, each with an authority of its own: a
+//! certificate of one is no certificate to the other.
 
 use std::sync::Arc;
 
@@ -10,17 +13,17 @@ use tokio_rustls::TlsAcceptor;
 
 use super::tls::ServerConfig;
 use super::{Bounds, Stop, accept, connection, stopped};
-use crate::api::{Phase, Signing};
+use crate::api::{Phase, Routes};
 use crate::metrics::{Gauge, Metrics};
 
-/// What the signing listener needs.
-pub struct SigningListener {
+/// What a listener with client certificates needs.
+pub struct MutualListener<R> {
     /// The bound socket.
     pub socket: TcpListener,
     /// TLS with client certificates.
     pub tls: Arc<ServerConfig>,
     /// The routes.
-    pub routes: Arc<Signing>,
+    pub routes: Arc<R>,
     /// The bounds on its peers.
     pub bounds: Bounds,
     /// What Prometheus sees.
@@ -28,8 +31,8 @@ pub struct SigningListener {
 }
 
 /// Serves until `stop`, then drains.
-pub async fn sign(listener: SigningListener, mut stop: Stop) {
-    let SigningListener { socket, tls, routes, bounds, metrics } = listener;
+pub async fn serve<R: Routes>(listener: MutualListener<R>, mut stop: Stop) {
+    let MutualListener { socket, tls, routes, bounds, metrics } = listener;
     let acceptor = TlsAcceptor::from(tls);
     let places = Arc::new(Semaphore::new(bounds.connections_max));
     let drain = GracefulShutdown::new();
@@ -63,15 +66,15 @@ pub async fn sign(listener: SigningListener, mut stop: Stop) {
     }
 }
 
-struct Peer {
+struct Peer<R> {
     acceptor: TlsAcceptor,
-    routes: Arc<Signing>,
+    routes: Arc<R>,
     bounds: Bounds,
     metrics: Arc<Metrics>,
     stop: Stop,
 }
 
-impl Peer {
+impl<R: Routes> Peer<R> {
     async fn serve(self, stream: TcpStream, watcher: hyper_util::server::graceful::Watcher) {
         let Self { acceptor, routes, bounds, metrics, stop } = self;
         let peer = stream.peer_addr().map(|peer| peer.to_string()).unwrap_or_default();
