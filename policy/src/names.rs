@@ -13,6 +13,10 @@ use crate::icao::{self, NotTransliterable};
 /// The longest that a name field of a certificate may be (DCC schema 1.3.0), in characters.
 const NAME_CHARS_MAX: usize = 80;
 
+/// Signs that stand in no name: they are left over from the quoting of some file, and verifiers of other
+/// countries stumbled over them. (ICAO 9303-3 would only leave them out of the Latin form.)
+const STRAYS: [char; 2] = ['"', '\\'];
+
 /// The names as a certificate shows them.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Names {
@@ -40,6 +44,9 @@ impl Names {
         };
         if split.is_none() {
             faults.push(NameFault::SurnameNotInName);
+        }
+        if full.contains(STRAYS) {
+            faults.push(NameFault::Invalid);
         }
         // Without a split the whole name is looked at, so that all its faults are reported at once.
         let (surname, given) = split.unwrap_or((&full, None));
@@ -204,8 +211,9 @@ mod tests {
 
     #[test]
     fn blank_names_digits_and_symbols_are_invalid() {
-        // A blank name, digits, symbols and control characters are not a name.
-        for name in ["", "  ", "\u{200B}", "Nguyễn 2", "Nguyễn\nA", "A < B", "Lê ☺"] {
+        // A blank name, digits, symbols, straight quotation marks and control characters are not a name.
+        let names = ["", "  ", "\u{200B}", "Nguyễn 2", "Nguyễn\nA", "A < B", "Lê ☺"];
+        for name in names.into_iter().chain(["Lê \"Tí\" A", "Lê\\ A"]) {
             assert_eq!(Names::new(name, None), Err(vec![NameFault::Invalid]), "{name:?}");
         }
     }

@@ -121,11 +121,7 @@ pub async fn preview(
     // The day's officer sees what the night will sign: neither window nor quota counts.
     let terms = Terms { rate: Rate::Spend, hours: Hours::Open };
     let mut judged = batch.judge(now, terms).await?;
-    let pseudonyms = plan::pseudonyms(&judged, &batch.keys);
-    let (values, except) = (pseudonyms.values(), Some(batch.reference()));
-    let reissue = plan::reissue(batch.issuer_rules()?);
-    let conflicts = app.ledger.conflicts(values, except, reissue, now).await?;
-    plan::reject_conflicts(&mut judged, &pseudonyms.conflicting(conflicts));
+    batch.reject_taken(&app, &mut judged, now).await?;
     let body = answer::preview(&batch, &judged, warnings)?;
     Ok(Answer { body, replayed: false })
 }
@@ -143,6 +139,8 @@ async fn fresh(
     let mut judged = batch.judge(now, Terms { rate, hours }).await?;
     for _ in 0..INTEND_TRIES_MAX {
         if batch.atomic && judged.any_rejected() {
+            // Nothing is intended, so nobody else looks whether other records' doses are taken.
+            batch.reject_taken(app, &mut judged, now).await?;
             let body = answer::withheld(batch, &judged, now)?;
             count(app, batch, &judged, None);
             return Ok(Answer { body, replayed: false });
@@ -307,6 +305,21 @@ impl Batch {
             judge::Bench { rules, client, issuer, signer, now, terms }.judge(&body)
         })
         .await?
+    }
+
+    /// Rejects the records whose doses other batches have now.
+    async fn reject_taken(
+        &self,
+        app: &Issuing,
+        judged: &mut Judged,
+        now: i64,
+    ) -> Result<(), IssueError> {
+        let pseudonyms = plan::pseudonyms(judged, &self.keys);
+        let (values, except) = (pseudonyms.values(), Some(self.reference()));
+        let reissue = plan::reissue(self.issuer_rules()?);
+        let conflicts = app.ledger.conflicts(values, except, reissue, now).await?;
+        plan::reject_conflicts(judged, &pseudonyms.conflicting(conflicts));
+        Ok(())
     }
 
     async fn seal(&self, answer: &[u8]) -> Result<Vec<u8>, IssueError> {

@@ -93,7 +93,8 @@ fn sample_of_viet_nam_is_rebuilt_byte_for_byte() {
     assert_eq!(place, Place::Protected);
 
     let kid = Kid::from_bytes(kid.try_into().unwrap());
-    let unsigned = hcert::prepare(Alg::Ps256, kid, &claims_of(&decoded)).unwrap();
+    let catalogue = policy::Catalogue::select(policy::Catalogue::set_ids()).unwrap();
+    let unsigned = hcert::prepare(Alg::Ps256, kid, &claims_of(&decoded), &catalogue).unwrap();
     assert_eq!(unsigned.protected(), envelope.protected());
     assert_eq!(unsigned.payload(), envelope.payload());
     let signed: [u8; 32] = Sha256::digest(envelope.tbs()).into();

@@ -6,6 +6,7 @@
 
 mod foreign;
 mod pictures;
+mod schema;
 mod tool;
 
 use std::collections::HashSet;

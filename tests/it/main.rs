@@ -12,6 +12,7 @@
 
 mod access;
 mod batches;
+mod cddl;
 mod certificates;
 mod crash;
 mod devsetup;
@@ -23,6 +24,7 @@ mod interop;
 mod observe;
 mod officers;
 mod pin;
+mod preview;
 mod privacy;
 mod quota;
 mod reasons;

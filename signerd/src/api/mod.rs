@@ -14,4 +14,5 @@ mod signing;
 pub use exchange::{Phase, Routes};
 pub use observe::{Observation, Readiness};
 pub use officer::Officers;
+pub use problem::CODES as PROBLEM_CODES;
 pub use signing::{Limits, Signing};

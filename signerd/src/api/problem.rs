@@ -16,8 +16,9 @@ const RETRY_SECONDS: u64 = 2;
 /// After how many seconds where a person has to act first, with a new certificate or at the clock?
 const RETRY_PERSON_SECONDS: u64 = 60;
 
-/// Every code of a problem with its status, so that its series exist before its first event.
-pub(super) const CODES: &[(u16, &str)] = &[
+/// Every code of a problem with its status: what clients may meet, and the series that exist before their
+/// first event.
+pub const CODES: &[(u16, &str)] = &[
     (400, "cbor.malformed"),
     (400, "cbor.not_deterministic"),
     (400, "http.incomplete"),

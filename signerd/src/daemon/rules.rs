@@ -17,7 +17,7 @@ use super::load::{collect, fault};
 use crate::access::{Access, Client, Identity};
 use crate::config::{Config, Fault};
 use crate::ends::{self, End};
-use crate::hcert::{Alg, SignerCertificate};
+use crate::hcert::{Alg, EventKind, SignerCertificate};
 use crate::issue::Rules;
 use crate::statement::{TrustAnchors, Units, Verifiers};
 
@@ -152,11 +152,13 @@ fn signer(key: &hsm_config::Key) -> Result<SignerCertificate, String> {
         Algorithm::Es256 => Alg::Es256,
         Algorithm::Ps256 => Alg::Ps256,
     };
-    if signer.alg() == expected {
-        Ok(signer)
-    } else {
-        Err(format!("certificate is for {}, not {}", signer.alg().name(), expected.name()))
+    if signer.alg() != expected {
+        return Err(format!("certificate is for {}, not {}", signer.alg().name(), expected.name()));
     }
+    if !signer.allows(EventKind::Vaccination) {
+        return Err("extended key usage allows other certificates only, not vaccination".to_owned());
+    }
+    Ok(signer)
 }
 
 fn verifiers(

@@ -9,12 +9,13 @@ use std::fmt;
 
 use coset::iana::Algorithm;
 use coset::{CoseSign1, CoseSign1Builder, HeaderBuilder, TaggedCborSerializable};
+use policy::Catalogue;
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use super::claims::{Claims, PayloadError};
 use super::judge::{self, ClaimFault};
-use super::signer::{Alg, Kid, SignatureInvalid, SignerCertificate};
+use super::signer::{Alg, EventKind, Kid, SignatureInvalid, SignerCertificate};
 use super::text::{self, TextError};
 
 /// Why a certificate was not made. None of these is cured by repeating the call.
@@ -44,6 +45,10 @@ pub enum HcertError {
         /// Identifier in the prepared header.
         prepared: Kid,
     },
+    /// The signer certificate's extended key usage names other events only; verifiers would refuse it.
+    /// Have another one issued.
+    #[error("signer certificate may not sign vaccination certificates (extended key usage)")]
+    SignerPurpose,
     /// The certificate would begin before or end after the signer certificate.
     #[error("certificate is not within the validity of the signer certificate")]
     SignerValidity,
@@ -62,12 +67,17 @@ pub struct Unsigned {
     sign1: CoseSign1,
 }
 
-/// Encodes claims for the signer with this algorithm and identifier.
+/// Encodes claims for the signer with this algorithm and identifier; `codes` are the value sets in force.
 ///
 /// # Errors
 /// [`HcertError::Claim`] for a value that no certificate may carry; others are bugs.
-pub fn prepare(alg: Alg, kid: Kid, claims: &Claims) -> Result<Unsigned, HcertError> {
-    judge::claims(claims).map_err(HcertError::Claim)?;
+pub fn prepare(
+    alg: Alg,
+    kid: Kid,
+    claims: &Claims,
+    codes: &Catalogue,
+) -> Result<Unsigned, HcertError> {
+    judge::claims(claims, codes).map_err(HcertError::Claim)?;
     let payload = claims.encode()?;
     judge::payload(&payload, claims)?;
     let protected = HeaderBuilder::new()
@@ -119,6 +129,10 @@ impl Unsigned {
         if self.issued_at < signer.not_before() || self.expires_at > signer.not_after() {
             return Err(HcertError::SignerValidity);
         }
+        if !signer.allows(EventKind::Vaccination) {
+            return Err(HcertError::SignerPurpose);
+        }
+        judge::validity(self.issued_at, self.expires_at).map_err(HcertError::Claim)?;
         signer.verify_digest(&self.digest, signature)?;
         let mut sign1 = self.sign1;
         let payload = sign1.payload.clone().unwrap_or_default();

@@ -5,13 +5,14 @@
 
 use std::sync::Arc;
 
+use policy::Catalogue;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::claims::claims;
 use super::judge::Judged;
 use super::plan::Plan;
-use super::{Batch, IssueError, Issuing};
+use super::{Batch, IssueError, Issuing, Rules};
 use crate::cpu;
 use crate::hcert::{self, Claims, Hcert, Unsigned};
 
@@ -45,6 +46,7 @@ pub(super) async fn certify(
             .collect();
         let chunk = Chunk {
             app: Arc::clone(app),
+            rules: Arc::clone(&batch.rules),
             signer: Arc::clone(&batch.signer),
             key: key.clone(),
             window: Arc::clone(&window),
@@ -64,6 +66,7 @@ pub(super) async fn certify(
 /// What every chunk of a batch shares.
 struct Chunk {
     app: Arc<Issuing>,
+    rules: Arc<Rules>,
     signer: Arc<hcert::SignerCertificate>,
     key: String,
     window: Arc<Semaphore>,
@@ -74,7 +77,9 @@ impl Chunk {
         // The semaphore is never closed; the place is free again once the signatures are back.
         let place = self.window.acquire().await.map_err(|_| cpu::Lost)?;
         let signer = Arc::clone(&self.signer);
-        let (unsigned, digests) = cpu::run(move || encode(&signer, &claims)).await??;
+        let rules = self.rules;
+        let (unsigned, digests) =
+            cpu::run(move || encode(&signer, &claims, rules.policy.catalogue())).await??;
         let signatures = self.app.pool.sign(&self.key, digests).await?;
         drop(place);
         let signer = self.signer;
@@ -84,10 +89,14 @@ impl Chunk {
 
 type Encoded = (Vec<Unsigned>, Vec<[u8; 32]>);
 
-fn encode(signer: &hcert::SignerCertificate, claims: &[Claims]) -> Result<Encoded, IssueError> {
+fn encode(
+    signer: &hcert::SignerCertificate,
+    claims: &[Claims],
+    codes: &Catalogue,
+) -> Result<Encoded, IssueError> {
     let unsigned = claims
         .iter()
-        .map(|claims| hcert::prepare(signer.alg(), signer.kid(), claims))
+        .map(|claims| hcert::prepare(signer.alg(), signer.kid(), claims, codes))
         .collect::<Result<Vec<_>, _>>()?;
     let digests = unsigned.iter().map(Unsigned::digest).collect();
     Ok((unsigned, digests))
