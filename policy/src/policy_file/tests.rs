@@ -290,6 +290,12 @@ fn a_fault_prints_on_one_line() {
     };
     assert_eq!(fault.to_string(), "issuer: no issuer is defined; add one");
     assert!(faults("x = [").iter().all(|fault| !fault.contains('\n')));
+    // A key can hold any character, and a fault that repeats it must not write to the terminal.
+    for text in ["version = 1\nissuer.a.\"b\\u001b[2J\\n\" = 1", "version = 1\n\"\\u0007\" = 1"] {
+        assert!(faults(text).iter().all(|fault| !fault.contains(char::is_control)), "{text}");
+    }
+    let id = faults_with("[issuer.vn-moh]", "[issuer.\"a\\r\\nb\"]");
+    assert!(id.iter().all(|fault| !fault.contains(char::is_control)), "{id:?}");
 }
 
 #[test]
