@@ -111,6 +111,15 @@ struct VersionOnly {
 /// What the TOML reader complains about, with the key that stands in its line.
 fn unreadable(text: &str, error: &toml::de::Error) -> Fault {
     let message = error.message();
+    // The one key that must stand outside of every table: what is not there has no line.
+    if message == "missing field `version`" {
+        return Fault {
+            line: None,
+            key: "version".to_owned(),
+            problem: "is missing".to_owned(),
+            remedy: format!("add version = {VERSION} as the first line"),
+        };
+    }
     let remedy = if message.contains("unknown field") {
         "correct its spelling or remove it"
     } else if message.contains("missing field") {

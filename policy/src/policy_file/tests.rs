@@ -113,7 +113,7 @@ fn what_is_not_toml_is_refused_with_its_line() {
     );
     assert_one(&faults("version = 1\nversion = 1"), &["line 2", "duplicate key"]);
     assert_one(&faults("\u{0}"), &["line 1"]);
-    assert_one(&faults(""), &["missing field `version`"]);
+    assert_one(&faults(""), &["version: is missing"]);
 }
 
 #[test]
@@ -124,6 +124,15 @@ fn another_version_is_refused_for_that_alone() {
         &["line 1: version: is 2", "reads version 1"],
     );
     assert_one(&faults_with("version = 1", "version = 0"), &["version: is 0"]);
+}
+
+#[test]
+fn a_missing_version_is_told_without_another_key() {
+    // A file without a version is told so; the key that happens to stand in line 1 is not to blame.
+    let text = policy_text(&[]);
+    let (_, rest) = text.split_once('\n').unwrap();
+    assert_eq!(faults(rest), ["version: is missing; add version = 1 as the first line"]);
+    assert_eq!(faults(""), faults(rest));
 }
 
 #[test]
