@@ -481,14 +481,14 @@ crl = ["pki/facility-crl.pem"]
 [[facility]]
 id = "79-TTYT-Q1"
 name = "Trung tâm Y tế Quận 1"
-area = "79"
+areas = ["79"]
 END
     registered_certificate facility
     cat <<'END'
 [[facility]]
 id = "01-CDC-HN"
 name = "Trung tâm Kiểm soát bệnh tật Hà Nội"
-area = "01"
+areas = ["01"]
 END
     registered_certificate facility-other
     cat <<'END'
@@ -496,13 +496,13 @@ END
 [[facility]]
 id = "79-TYT-P-BN"
 name = "Trạm Y tế phường Bến Nghé"
-area = "79"
+areas = ["79"]
 managed_by = "79-TTYT-Q1"
 
 [[facility]]
 id = "01-TYT-P-TB"
 name = "Trạm Y tế phường Trúc Bạch"
-area = "01"
+areas = ["01"]
 delegates = ["01-CDC-HN"]
 END
 }
@@ -516,13 +516,13 @@ iss = "VN"
 issuing_body = "Bộ Y tế Việt Nam"
 records_max = 1000
 doses_per_record_max = 3
+certificates = "each_dose"
 validity_months = 12
+assurance = "statement"
 statement_age_days_max = 90
+facility_signature = "required"
 code_combinations = "strict"
 id_check = "format"
-identity_statement = "required"
-facility_signature = "required"
-reissue = "never"
 
 END
 }

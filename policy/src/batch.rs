@@ -75,7 +75,10 @@ mod tests {
     fn a_dose_stands_in_a_batch_once() {
         // The same dose of the same holder in two records refuses the batch and names both.
         let policy = sample::policy(&[]);
-        let keys = |selected: &[u8]| dose_keys(&sample::record(), Some(selected));
+        let keys = |selected: &[u8]| {
+            let record = sample::record();
+            dose_keys(&record, sample::selection(&record, Some(selected)))
+        };
         let rules = sample::rules(&policy);
         assert_eq!(check_batch(rules, &[(0, keys(&[1])), (4, keys(&[2]))], 5), Ok(()));
         assert_eq!(

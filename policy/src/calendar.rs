@@ -18,6 +18,44 @@ pub(crate) const FIRST_VACCINATIONS: Date = date(2020, 12, 1);
 /// The birth years that field `dob` of a certificate can hold (DCC schema 1.3.0).
 const BIRTH_YEARS: std::ops::RangeInclusive<i16> = 1900..=2099;
 
+/// No summer time and no leap seconds: every day has as many.
+pub(crate) const SECONDS_PER_DAY: i64 = 86_400;
+/// Viet Nam is ahead of UTC by seven hours.
+const AHEAD_SECONDS: i64 = 7 * 3_600;
+
+/// The first second of the day it is in Viet Nam, and the first one of the day after, in seconds
+/// since 1970.
+pub fn day_bounds(now: i64) -> (i64, i64) {
+    let begin = now.saturating_sub(second_of_day(now));
+    (begin, begin.saturating_add(SECONDS_PER_DAY))
+}
+
+/// How many seconds of the day have passed in Viet Nam.
+pub(crate) fn second_of_day(now: i64) -> i64 {
+    now.saturating_add(AHEAD_SECONDS).rem_euclid(SECONDS_PER_DAY)
+}
+
+/// A span of days in Viet Nam, both ends included; an end that is absent is open.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Period {
+    /// The first day.
+    pub(crate) from: Option<Date>,
+    /// The last day.
+    pub(crate) to: Option<Date>,
+}
+
+impl Period {
+    /// Tells whether a time, in seconds since 1970, is within it.
+    pub fn contains(&self, time: i64) -> bool {
+        self.has_day(today(time))
+    }
+
+    /// Tells whether a day is within it.
+    pub(crate) fn has_day(&self, day: Date) -> bool {
+        self.from.is_none_or(|from| from <= day) && self.to.is_none_or(|to| day <= to)
+    }
+}
+
 /// The day it is in Viet Nam; for a time beyond the calendar the first of all days, so that every
 /// date of a record is in the future and nothing passes.
 pub(crate) fn today(now: i64) -> Date {
@@ -112,6 +150,27 @@ mod tests {
         // 2022-04-14T16:59:59Z and the second after it.
         assert_eq!(today(1_649_955_599), date(2022, 4, 14));
         assert_eq!(today(1_649_955_600), date(2022, 4, 15));
+    }
+
+    #[test]
+    fn a_day_has_its_first_second_and_the_next_days() {
+        // The bounds of a day are its first second in Viet Nam and that of the day after.
+        let bounds = (1_649_955_600, 1_650_042_000);
+        assert_eq!(day_bounds(1_649_955_600), bounds);
+        assert_eq!(day_bounds(1_650_041_999), bounds);
+        assert_eq!(day_bounds(1_649_955_599).1, bounds.0);
+    }
+
+    #[test]
+    fn a_period_has_its_first_and_its_last_day() {
+        // A period lasts from the first second of its first day to the last second of its last.
+        let day = Some(date(2022, 4, 15));
+        let period = Period { from: day, to: day };
+        assert!(period.contains(1_649_955_600) && period.contains(1_650_041_999));
+        assert!(!period.contains(1_649_955_599) && !period.contains(1_650_042_000));
+        assert!(Period { from: None, to: day }.contains(0));
+        assert!(Period { from: day, to: None }.contains(4_000_000_000));
+        assert!(Period::default().contains(i64::MIN));
     }
 
     #[test]

@@ -7,7 +7,10 @@
 
 use std::fmt;
 
-use crate::record::{Holder, Record};
+use crate::{
+    record::{Holder, Record},
+    selection::Selection,
+};
 
 /// (nationality, national id or else passport, dose number).
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -39,13 +42,12 @@ impl fmt::Debug for DoseKey {
     }
 }
 
-/// The keys of the selected doses that the record has, in the record's order; none if the record has
-/// no identity number. `selected` absent means all doses.
-pub fn dose_keys(record: &Record, selected: Option<&[u8]>) -> Vec<DoseKey> {
+/// The keys of the selected doses, in the record's order; none if the record has no identity number.
+pub fn dose_keys(record: &Record, selection: Selection) -> Vec<DoseKey> {
     let Some(paper) = paper(&record.holder) else { return Vec::new() };
     let numbers = record.doses.iter().map(|dose| dose.number);
     numbers
-        .filter(|number| selected.is_none_or(|selected| selected.contains(number)))
+        .filter(|number| selection.has(*number))
         .map(|number| DoseKey::new(&record.holder.nationality, paper, number))
         .collect()
 }
@@ -66,27 +68,31 @@ mod tests {
     use super::*;
     use crate::verdict::sample;
 
+    fn keys(record: &Record, requested: Option<&[u8]>) -> Vec<DoseKey> {
+        dose_keys(record, sample::selection(record, requested))
+    }
+
     #[test]
     fn one_key_per_selected_dose_in_order() {
         // A record has a key for each selected dose that it has, in the record's order.
         let record = sample::record();
-        let all = dose_keys(&record, None);
+        let all = keys(&record, None);
         assert_eq!(all.len(), 2);
-        assert_eq!(dose_keys(&record, Some(&[2, 1, 1])), all);
-        assert_eq!(dose_keys(&record, Some(&[2, 7])), all[1..]);
+        assert_eq!(keys(&record, Some(&[2, 1, 1])), all);
+        assert_eq!(keys(&record, Some(&[2, 7])), all[1..]);
     }
 
     #[test]
     fn the_key_is_who_and_which_dose() {
         // Name, dates and codes do not change a key; number, nationality, paper and dose do.
         let mut record = sample::record();
-        let before = dose_keys(&record, None);
+        let before = keys(&record, None);
         record.holder.full_name = "Trần B".to_owned();
         record.doses[0].product = "Abdala".to_owned();
         record.holder.passport = Some("B1234567".to_owned());
-        assert_eq!(dose_keys(&record, None), before);
+        assert_eq!(keys(&record, None), before);
         record.holder.nationality = "LA".to_owned();
-        assert_ne!(dose_keys(&record, None), before);
+        assert_ne!(keys(&record, None), before);
     }
 
     #[test]
@@ -94,11 +100,11 @@ mod tests {
         // Without a national number the passport counts, as a paper of its own kind.
         let mut record = sample::record();
         record.holder.national_id = Some("123456789".to_owned());
-        let national = dose_keys(&record, None);
+        let national = keys(&record, None);
         record.holder.national_id = None;
-        assert_eq!(dose_keys(&record, None), []);
+        assert_eq!(keys(&record, None), []);
         record.holder.passport = Some("123456789".to_owned());
-        let passport = dose_keys(&record, None);
+        let passport = keys(&record, None);
         assert_eq!(passport.len(), 2);
         assert_ne!(passport, national);
     }
@@ -106,7 +112,7 @@ mod tests {
     #[test]
     fn debug_prints_no_number() {
         // A key does not get into logs by accident.
-        assert_eq!(format!("{:?}", dose_keys(&sample::record(), Some(&[1]))), "[DoseKey(..)]");
+        assert_eq!(format!("{:?}", keys(&sample::record(), Some(&[1]))), "[DoseKey(..)]");
     }
 
     proptest! {

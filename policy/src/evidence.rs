@@ -26,6 +26,8 @@ pub struct IdentityStatement {
     pub outcome: Outcome,
     /// When it was looked up, in seconds since 1970.
     pub checked_at: i64,
+    /// For how many days it counts by the rules of who made it; none: as the issuer's rules say.
+    pub age_days_max: Option<u16>,
 }
 
 /// What the population database found.

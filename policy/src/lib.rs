@@ -23,21 +23,31 @@ pub mod policy_file;
 pub mod reason;
 pub mod record;
 pub mod registry;
+pub mod selection;
 pub mod uvci;
 pub mod validity;
 pub mod value_set;
 pub mod verdict;
+pub mod warning;
+pub mod window;
 
 pub use batch::{BatchFault, check_batch};
+pub use calendar::{Period, day_bounds};
 pub use dose_key::{DoseKey, dose_keys};
 pub use evidence::{Evidence, FacilitySigner, IdentityStatement, Outcome};
-pub use issuer::{CodeCombinations, IdCheck, IssuerRules};
+pub use issuer::{
+    Algorithm, Assurance, CertifiedDoses, CodeCombinations, IdCheck, IssuerRules, Reissue,
+    Requirement,
+};
 pub use names::Names;
-pub use policy_file::{FacilityTrust, Fault, Policy};
+pub use policy_file::{FacilityTrust, Fault, Policy, Verifier};
 pub use reason::{Group, Reason, ReasonCode};
 pub use record::{Dose, Holder, Record};
-pub use registry::{Facility, RegisteredCertificate, Registry};
+pub use registry::{Facility, RegisteredCertificate, Registry, Status};
+pub use selection::Selection;
 pub use uvci::Uvci;
 pub use validity::{KeyUnusable, SignerValidity, expiry};
 pub use value_set::Catalogue;
 pub use verdict::{Approved, ApprovedDose, Entry, judge};
+pub use warning::{Warning, WarningCode};
+pub use window::SigningWindow;

@@ -1,18 +1,32 @@
 //! `policy.toml`: reading it, and everything that can be wrong with it.
 //!
 //! In: the text of the file. Out: a [`Policy`] with checked issuers and registry, or every [`Fault`]
-//! with its line, key and remedy. Unknown keys are refused. It opens no file: the paths that it
-//! carries (certificates of verifiers, trusted authorities, revocation lists) are read by the daemon.
+//! with its line, key and remedy. Unknown keys are refused. It opens no file: those that the policy is
+//! made of (registries, value sets) are handed in by the caller, and those that it only names
+//! (certificates, revocation lists) are read by the daemon.
 //!
-//! What the file may say is in `spec`; what of that is acceptable is in `check` and `units`.
+//! What the file may say is in `spec`; what of that is acceptable is in `check` and the modules it
+//! calls, one for each kind of table.
 
 mod check;
+mod issuers;
+mod sheet;
 mod spec;
+mod trust;
 mod units;
+mod values;
 
-use std::{collections::BTreeMap, fmt, ops::Range};
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt,
+    ops::Range,
+    sync::Arc,
+};
 
-use crate::{issuer::IssuerRules, registry::Registry, value_set::Catalogue};
+use crate::{
+    calendar::Period, evidence::Outcome, issuer::IssuerRules, registry::Registry,
+    value_set::Catalogue,
+};
 
 /// The version of the format that this program reads.
 const VERSION: i64 = 1;
@@ -21,23 +35,34 @@ const VERSION: i64 = 1;
 #[derive(Clone, Debug)]
 pub struct Policy {
     issuers: BTreeMap<String, IssuerRules>,
-    registry: Registry,
-    verifiers: Vec<String>,
+    registry: Arc<Registry>,
+    verifiers: Vec<Verifier>,
     facility_trust: FacilityTrust,
     catalogue: Catalogue,
 }
 
+/// Reads a file that the policy names, relative to the policy's folder; the error says why it cannot.
+pub type Files<'a> = &'a dyn Fn(&str) -> Result<String, String>;
+
 impl Policy {
-    /// Reads and checks the text of a `policy.toml`.
+    /// Reads and checks the text of a `policy.toml` that is made of this one file.
     ///
     /// # Errors
-    /// Every fault that was found, in the order of the lines; never an empty list. What is not TOML,
-    /// or has an unknown key or a value of a wrong type, is reported alone, since the rest cannot be
-    /// judged then.
+    /// As [`Policy::parse_with`]; a policy that names other files has a fault for each.
     pub fn parse(text: &str) -> Result<Self, Vec<Fault>> {
+        Self::parse_with(text, &|_| Err("no other files are at hand here".to_owned()))
+    }
+
+    /// Reads and checks the text of a `policy.toml`, and the files that it is made of.
+    ///
+    /// # Errors
+    /// Every fault that was found, file by file in the order of the lines; never an empty list. What is
+    /// not TOML, or has an unknown key or a value of a wrong type, is reported alone, since the rest
+    /// cannot be judged then.
+    pub fn parse_with(text: &str, files: Files<'_>) -> Result<Self, Vec<Fault>> {
         let mut faults = Faults::new(text);
         let spec = spec::read(text).map_err(|fault| vec![fault])?;
-        let policy = check::policy(spec, &mut faults);
+        let policy = check::policy(spec, files, &mut faults);
         faults.into_result(policy)
     }
 
@@ -52,12 +77,12 @@ impl Policy {
     }
 
     /// The registered facilities.
-    pub fn registry(&self) -> &Registry {
+    pub fn registry(&self) -> &Arc<Registry> {
         &self.registry
     }
 
-    /// Paths of the certificates whose keys may sign identity statements, relative to the file.
-    pub fn verifiers(&self) -> &[String] {
+    /// Whose keys may sign identity statements.
+    pub fn verifiers(&self) -> &[Verifier] {
         &self.verifiers
     }
 
@@ -72,8 +97,39 @@ impl Policy {
     }
 }
 
-/// The authorities that facilities' certificates must come from; paths are relative to the file.
+/// Whose key may sign identity statements, and what its statements are worth.
 #[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verifier {
+    pub(crate) certificate: String,
+    pub(crate) valid: Period,
+    pub(crate) age_days_max: Option<u16>,
+    pub(crate) outcomes: HashMap<String, Outcome>,
+}
+
+impl Verifier {
+    /// Path of its certificate (PEM), relative to the file.
+    pub fn certificate(&self) -> &str {
+        &self.certificate
+    }
+
+    /// The days on which its look-ups count.
+    pub fn valid(&self) -> Period {
+        self.valid
+    }
+
+    /// For how many days a look-up counts; none: as the issuer's rules say.
+    pub fn age_days_max(&self) -> Option<u16> {
+        self.age_days_max
+    }
+
+    /// What each of its words for an outcome means: the contract's, and its own.
+    pub fn outcomes(&self) -> &HashMap<String, Outcome> {
+        &self.outcomes
+    }
+}
+
+/// The authorities that facilities' certificates must come from; paths are relative to the file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FacilityTrust {
     /// Certificates of the authorities (PEM).
     pub ca: Vec<String>,
@@ -84,6 +140,8 @@ pub struct FacilityTrust {
 /// One thing that is wrong with the file; retrying does not help until the file is corrected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
+    /// The file, as the policy names it; none: the policy itself.
+    pub file: Option<String>,
     /// The line it stands in, from 1; none if it is about something that is not there.
     pub line: Option<usize>,
     /// The key it is about, for example `issuer.vn-moh.validity_months`.
@@ -96,6 +154,9 @@ pub struct Fault {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(file) = &self.file {
+            write!(f, "{}: ", OneLine(file))?;
+        }
         if let Some(line) = self.line {
             write!(f, "line {line}: ")?;
         }
@@ -119,35 +180,73 @@ impl fmt::Display for OneLine<'_> {
     }
 }
 
+/// How many faults are told at once? More than a person mends between two looks; a registry whose
+/// every row is wrong would have tens of thousands.
+const FAULTS_MAX: usize = 100;
+
 /// The faults found so far in one text.
 struct Faults<'a> {
     text: &'a str,
+    file: Option<&'a str>,
     found: Vec<Fault>,
+    /// How many were not kept.
+    dropped: usize,
 }
 
 impl<'a> Faults<'a> {
     fn new(text: &'a str) -> Self {
-        Self { text, found: Vec::new() }
+        Self { text, file: None, found: Vec::new(), dropped: 0 }
+    }
+
+    fn of_file(text: &'a str, file: &'a str) -> Self {
+        Self { file: Some(file), ..Self::new(text) }
     }
 
     /// Reports what is wrong at `span`, with what to do.
     fn add(&mut self, span: Range<usize>, key: String, [problem, remedy]: [String; 2]) {
+        if self.found.len() >= FAULTS_MAX {
+            self.dropped = self.dropped.saturating_add(1);
+            return;
+        }
         let line = Some(line_of(self.text, span.start));
-        self.found.push(Fault { line, key, problem, remedy });
+        self.push(Fault { file: None, line, key, problem, remedy });
     }
 
     /// Reports what is missing from the file as a whole, with what to do.
     fn add_absence(&mut self, key: &str, problem: &str, remedy: &str) {
         let [key, problem, remedy] = [key, problem, remedy].map(str::to_owned);
-        self.found.push(Fault { line: None, key, problem, remedy });
+        self.push(Fault { file: None, line: None, key, problem, remedy });
     }
 
-    fn into_result<T>(mut self, value: Option<T>) -> Result<T, Vec<Fault>> {
-        self.found.sort_by_key(|fault| fault.line.unwrap_or(usize::MAX));
+    fn push(&mut self, fault: Fault) {
+        self.found.push(Fault { file: self.file.map(str::to_owned), ..fault });
+    }
+
+    /// Takes over the faults of another file.
+    fn join(&mut self, other: Faults<'_>) {
+        self.found.extend(other.sorted());
+    }
+
+    fn into_result<T>(self, value: Option<T>) -> Result<T, Vec<Fault>> {
         match value {
             Some(value) if self.found.is_empty() => Ok(value),
-            _ => Err(self.found),
+            _ => Err(self.sorted()),
         }
+    }
+
+    /// By file, then by line; what is missing, and how many more there are, at the end.
+    fn sorted(mut self) -> Vec<Fault> {
+        self.found.sort_by_key(|fault| (fault.file.is_some(), fault.line.unwrap_or(usize::MAX)));
+        if self.dropped > 0 {
+            self.found.push(Fault {
+                file: self.file.map(str::to_owned),
+                line: None,
+                key: String::new(),
+                problem: format!("has {} more faults", self.dropped),
+                remedy: "mend these first".to_owned(),
+            });
+        }
+        self.found
     }
 }
 

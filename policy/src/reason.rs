@@ -64,7 +64,7 @@ reason_codes! {
     DoseDateFuture "dose.date_future"
         "the date of the dose is in the future in Viet Nam; correct it";
     DoseDateTooEarly "dose.date_too_early"
-        "the dose is dated before vaccines against COVID-19 were given; correct it";
+        "the dose is dated before its product was given to anybody outside trials; correct date or product";
     DoseBeforeBirth "dose.before_birth"
         "the dose is dated before the holder's birth; correct one of the dates";
     DoseDatesNotAscending "dose.dates_not_ascending"
@@ -111,6 +111,8 @@ reason_codes! {
         "the certificate that signed the record is revoked; register a new one and sign again";
     FacilityNotItsDose "facility.not_its_dose"
         "the signing unit neither gave the dose nor manages the unit that gave it nor is its delegate by the registry; have the right unit sign";
+    FacilityNotOfIssuer "facility.not_of_issuer"
+        "the issuer does not certify doses of the unit that gave this one; send it to the issuer that covers the unit, or correct the unit";
 
     DoseAlreadyCertified "dose.already_certified"
         "the dose is certified already in another batch; use that certificate";

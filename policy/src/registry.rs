@@ -6,7 +6,9 @@
 //! certificates: that the bytes fit their digest, issuer and serial number is checked by who uses
 //! them.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
+
+use crate::calendar::Period;
 
 /// All registered units.
 #[derive(Clone, Debug, Default)]
@@ -53,9 +55,11 @@ impl Registry {
 pub struct Facility {
     pub(crate) id: String,
     pub(crate) name: String,
-    pub(crate) area: Option<String>,
+    pub(crate) name_en: Option<String>,
+    pub(crate) areas: Vec<String>,
     pub(crate) managed_by: Option<String>,
     pub(crate) delegates: Vec<String>,
+    pub(crate) status: Status,
     pub(crate) certificates: Vec<RegisteredCertificate>,
 }
 
@@ -70,9 +74,14 @@ impl Facility {
         &self.name
     }
 
-    /// The code of the area it is in.
-    pub fn area(&self) -> Option<&str> {
-        self.area.as_deref()
+    /// Its name in English, if it has one.
+    pub fn name_en(&self) -> Option<&str> {
+        self.name_en.as_deref()
+    }
+
+    /// The codes of the areas it is in, the largest first: province, then district or commune.
+    pub fn areas(&self) -> &[String] {
+        &self.areas
     }
 
     /// The unit that manages it.
@@ -85,10 +94,32 @@ impl Facility {
         &self.delegates
     }
 
+    /// Whether it signs at present.
+    pub fn status(&self) -> Status {
+        self.status
+    }
+
+    /// Tells whether one of its certificates may sign at a time, in seconds since 1970: the unit and
+    /// the registration are active, and the time is within the registration's days. Whether the
+    /// certificate itself is valid then is another question.
+    pub fn may_sign_with(&self, certificate: &RegisteredCertificate, time: i64) -> bool {
+        self.status == Status::Active && certificate.is_in_force(time)
+    }
+
     /// The certificates it signs with.
     pub fn certificates(&self) -> &[RegisteredCertificate] {
         &self.certificates
     }
+}
+
+/// Whether a unit or a registration counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Status {
+    /// It does.
+    #[default]
+    Active,
+    /// It does not, and stays in the registry for its name and its past.
+    Suspended,
 }
 
 /// An organisation certificate as it was registered.
@@ -97,7 +128,9 @@ pub struct RegisteredCertificate {
     pub(crate) issuer: String,
     pub(crate) serial: Vec<u8>,
     pub(crate) sha256: [u8; 32],
-    pub(crate) der: Vec<u8>,
+    pub(crate) der: Arc<[u8]>,
+    pub(crate) registered: Period,
+    pub(crate) status: Status,
 }
 
 impl RegisteredCertificate {
@@ -116,9 +149,13 @@ impl RegisteredCertificate {
         &self.sha256
     }
 
-    /// The certificate.
-    pub fn der(&self) -> &[u8] {
+    /// The certificate; shared, because a country of them is large.
+    pub fn der(&self) -> &Arc<[u8]> {
         &self.der
+    }
+
+    fn is_in_force(&self, time: i64) -> bool {
+        self.status == Status::Active && self.registered.contains(time)
     }
 }
 
@@ -151,9 +188,12 @@ mod tests {
         // The registered digest finds the certificate and the unit it is registered for.
         let policy = sample::policy(&[]);
         let (facility, certificate) = policy.registry().certificate(&[0xAB; 32]).unwrap();
-        assert_eq!((facility.id(), facility.area()), ("79-TTYT-Q1", Some("79")));
+        assert_eq!(
+            (facility.id(), facility.areas()),
+            ("79-TTYT-Q1", &["79".to_owned(), "79760".to_owned()][..])
+        );
         assert_eq!(certificate.serial(), [0x0A, 0x1B]);
-        assert_eq!(certificate.der(), [0x30, 0x03, 0x02, 0x01, 0x05]);
+        assert_eq!(certificate.der()[..], [0x30, 0x03, 0x02, 0x01, 0x05]);
         assert!(policy.registry().certificate(&[0xAC; 32]).is_none());
     }
 }

@@ -1,16 +1,19 @@
 //! The codes a certificate may carry, and which of them belong together.
 //!
-//! In: the ids of the value sets that `policy.toml` selects; the sets themselves are compiled in from
-//! `value-sets/`. Out: a [`Catalogue`] that answers whether a code is known, which combinations are
-//! right, what a code is called, and how long a product's series is. It does not decide what happens
-//! to a wrong one.
+//! In: the value sets that `policy.toml` selects: by id, those that are compiled in from `value-sets/`,
+//! or by name, files of the same format that came later. Out: a [`Catalogue`] that answers whether a
+//! code is known, which combinations are right, what a code is called, and what is known of a product's
+//! use. It does not decide what happens to a wrong one.
 
 use std::collections::{HashMap, HashSet};
 
 use jiff::civil::Date;
 use serde::Deserialize;
 
-use crate::calendar;
+use crate::{
+    calendar::{self, FIRST_VACCINATIONS, Period},
+    policy_file::Files,
+};
 
 /// The sets that can be selected: id, and the file.
 const SETS: [(&str, &str); 2] = [
@@ -18,7 +21,7 @@ const SETS: [(&str, &str); 2] = [
     ("eu-2.12.0", include_str!("../value-sets/eu-2.12.0.toml")),
 ];
 const COUNTRIES: &str = include_str!("../value-sets/countries.toml");
-const SERIES: &str = include_str!("../value-sets/series.toml");
+const PRODUCTS: &str = include_str!("../value-sets/products.toml");
 
 /// The four code lists of a certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -40,8 +43,13 @@ pub struct ValueSet {
     pub id: String,
     /// What it is called.
     pub title: String,
+    /// Which edition it is, as its publisher counts.
+    pub version: String,
     /// The day it was published.
-    pub date: Date,
+    pub published: Date,
+    /// The days on which certificates may be issued by it; an edition that replaces earlier ones keeps
+    /// their codes and has no first day.
+    pub valid: Period,
 }
 
 /// The selected value sets as one.
@@ -49,10 +57,10 @@ pub struct ValueSet {
 pub struct Catalogue {
     sets: Vec<ValueSet>,
     codes: HashMap<Kind, HashMap<String, Code>>,
-    /// Product to the (manufacturer, vaccine type) pairs that are right for it.
-    combinations: HashMap<String, HashSet<(String, String)>>,
+    /// Product to what is right for it.
+    combinations: HashMap<String, Vec<Combination>>,
     countries: HashSet<String>,
-    series: Series,
+    products: Products,
 }
 
 impl Catalogue {
@@ -66,41 +74,73 @@ impl Catalogue {
         SETS.iter().map(|(id, _)| *id)
     }
 
-    /// Joins the named sets; the first one named gives a code its label.
+    /// Joins the named built-in sets; the first one named gives a code its label.
     ///
     /// # Errors
     /// [`ValueSetFault`] if a set does not exist or a built-in file is damaged.
     pub fn select<'a>(ids: impl IntoIterator<Item = &'a str>) -> Result<Self, ValueSetFault> {
-        let mut catalogue = Self {
-            sets: Vec::new(),
-            codes: HashMap::new(),
-            combinations: HashMap::new(),
-            countries: read::<Countries>("countries", COUNTRIES)?.codes,
-            series: read("series", SERIES)?,
-        };
+        let mut catalogue = Self::empty()?;
         for id in ids {
-            let (id, text) = SETS
-                .into_iter()
-                .find(|(known, _)| *known == id)
-                .ok_or_else(|| ValueSetFault::Unknown { id: id.to_owned() })?;
-            catalogue.add(read(id, text)?);
+            catalogue.add_built_in(id)?;
         }
         Ok(catalogue)
     }
 
-    /// Tells whether a code may stand for a dose given on that day: some selected set has it, and it
-    /// was not inactive in that set by then. Without a date, whether any set has it at all.
-    pub fn knows(&self, kind: Kind, code: &str, given: Option<Date>) -> bool {
-        self.code(kind, code).is_some_and(|code| match (code.inactive_since, given) {
-            (Some(since), Some(given)) => given < since,
-            _ => true,
+    /// A catalogue without value sets.
+    ///
+    /// # Errors
+    /// [`ValueSetFault`] if a built-in file is damaged.
+    pub fn empty() -> Result<Self, ValueSetFault> {
+        Ok(Self {
+            sets: Vec::new(),
+            codes: HashMap::new(),
+            combinations: HashMap::new(),
+            countries: built_in::<Countries>("countries", COUNTRIES)?.codes,
+            products: built_in("products", PRODUCTS)?,
         })
     }
 
-    /// Tells whether product, manufacturer and vaccine type belong together in some selected set.
-    pub fn belong_together(&self, product: &str, manufacturer: &str, vaccine: &str) -> bool {
-        let pairs = self.combinations.get(product);
-        pairs.is_some_and(|pairs| pairs.iter().any(|(ma, vp)| ma == manufacturer && vp == vaccine))
+    /// Adds a set: a file if the name ends in `.toml`, else the built-in one of that id.
+    ///
+    /// # Errors
+    /// [`ValueSetFault`]; then nothing is added.
+    pub fn add_named(&mut self, name: &str, files: Files<'_>) -> Result<(), ValueSetFault> {
+        if !name.ends_with(".toml") {
+            return self.add_built_in(name);
+        }
+        let unusable = |problem| ValueSetFault::File { file: name.to_owned(), problem };
+        let text = files(name).map_err(unusable)?;
+        self.add(toml::from_str(&text).map_err(|error| unusable(told(&text, &error)))?)
+    }
+
+    /// Tells whether a code may stand for a dose: a selected set that counts on the day of issue has
+    /// it, and it was not inactive in that set by the day of the dose. A day that is not known excludes
+    /// nothing.
+    pub fn knows(&self, kind: Kind, code: &str, given: Option<Date>, issued: Option<Date>) -> bool {
+        let Some(code) = self.code(kind, code) else { return false };
+        code.listings.iter().any(|listing| {
+            let is_active = match (listing.inactive_since, given) {
+                (Some(since), Some(given)) => given < since,
+                _ => true,
+            };
+            is_active && self.counts(listing.set, issued)
+        })
+    }
+
+    /// Tells whether product, manufacturer and vaccine type belong together in some selected set that
+    /// counts on the day of issue.
+    pub fn belong_together(
+        &self,
+        product: &str,
+        manufacturer: &str,
+        vaccine: &str,
+        issued: Option<Date>,
+    ) -> bool {
+        self.combinations.get(product).into_iter().flatten().any(|right| {
+            right.manufacturer == manufacturer
+                && right.vaccine == vaccine
+                && self.counts(right.set, issued)
+        })
     }
 
     /// What a code is called.
@@ -110,7 +150,19 @@ impl Catalogue {
 
     /// How many doses complete the primary series of a product; the default for an unknown one.
     pub fn series_size(&self, product: &str) -> u8 {
-        self.series.doses.get(product).copied().unwrap_or(self.series.default)
+        self.products.of(product).and_then(|row| row.series).unwrap_or(self.products.series)
+    }
+
+    /// The first day on which a product was given to people outside trials, anywhere; for an unknown
+    /// one, the first day of any.
+    pub(crate) fn first_given(&self, product: &str) -> Date {
+        let own = self.products.of(product).and_then(|row| row.first_given.as_ref());
+        own.map_or(FIRST_VACCINATIONS, |day| day.0)
+    }
+
+    /// The fewest days between two doses of a product's primary series, if that is known.
+    pub(crate) fn interval_days(&self, product: &str) -> Option<u16> {
+        self.products.of(product)?.interval_days
     }
 
     /// Tells whether a code is a country of ISO 3166-1 alpha-2.
@@ -122,41 +174,67 @@ impl Catalogue {
         self.codes.get(&kind)?.get(code)
     }
 
-    fn add(&mut self, set: SetFile) {
-        self.sets.push(ValueSet { id: set.id, title: set.title, date: set.date.0 });
-        for product in set.product {
-            let pairs = self.combinations.entry(product.code.clone()).or_default();
-            let manufacturer = product.manufacturer;
-            pairs.extend(
-                product.vaccines.into_iter().map(|vaccine| (manufacturer.clone(), vaccine)),
-            );
-            let code = (product.code, product.label, product.inactive_since);
-            self.add_code(Kind::Product, code);
+    /// Tells whether a set counts on the day of issue.
+    fn counts(&self, set: usize, issued: Option<Date>) -> bool {
+        let valid = self.sets.get(set).map(|set| set.valid);
+        valid.is_some_and(|valid| issued.is_none_or(|day| valid.has_day(day)))
+    }
+
+    fn add_built_in(&mut self, id: &str) -> Result<(), ValueSetFault> {
+        let (id, text) = SETS
+            .into_iter()
+            .find(|(known, _)| *known == id)
+            .ok_or_else(|| ValueSetFault::Unknown { id: id.to_owned() })?;
+        self.add(built_in(id, text)?)
+    }
+
+    fn add(&mut self, file: SetFile) -> Result<(), ValueSetFault> {
+        if self.sets.iter().any(|known| known.id == file.id) {
+            return Err(ValueSetFault::Repeated { id: file.id });
+        }
+        let set = self.sets.len();
+        self.sets.push(ValueSet {
+            id: file.id,
+            title: file.title,
+            version: file.version,
+            published: file.published.0,
+            valid: Period {
+                from: file.valid_from.map(|day| day.0),
+                to: file.valid_to.map(|day| day.0),
+            },
+        });
+        for product in file.product {
+            let right = self.combinations.entry(product.code.clone()).or_default();
+            right.extend(product.vaccines.into_iter().map(|vaccine| Combination {
+                set,
+                manufacturer: product.manufacturer.clone(),
+                vaccine,
+            }));
+            let inactive = product.inactive_since;
+            self.add_code(Kind::Product, (product.code, product.label), (set, inactive));
         }
         let lists = [
-            (Kind::Disease, set.disease),
-            (Kind::Vaccine, set.vaccine),
-            (Kind::Manufacturer, set.manufacturer),
+            (Kind::Disease, file.disease),
+            (Kind::Vaccine, file.vaccine),
+            (Kind::Manufacturer, file.manufacturer),
         ];
         for (kind, list) in lists {
             for row in list {
-                self.add_code(kind, (row.code, row.label, row.inactive_since));
+                self.add_code(kind, (row.code, row.label), (set, row.inactive_since));
             }
         }
+        Ok(())
     }
 
-    /// Adds a code; where two sets have it, it is inactive only when it is so in both.
-    fn add_code(&mut self, kind: Kind, (code, label, inactive): (String, String, Option<Day>)) {
-        let inactive_since = inactive.map(|day| day.0);
-        self.codes
-            .entry(kind)
-            .or_default()
-            .entry(code)
-            .and_modify(|known| {
-                let both = known.inactive_since.zip(inactive_since);
-                known.inactive_since = both.map(|(a, b)| a.max(b));
-            })
-            .or_insert(Code { label, inactive_since });
+    fn add_code(
+        &mut self,
+        kind: Kind,
+        (code, label): (String, String),
+        (set, inactive): (usize, Option<Day>),
+    ) {
+        let listing = Listing { set, inactive_since: inactive.map(|day| day.0) };
+        let codes = self.codes.entry(kind).or_default();
+        codes.entry(code).or_insert(Code { label, listings: Vec::new() }).listings.push(listing);
     }
 }
 
@@ -165,11 +243,25 @@ impl Catalogue {
 pub enum ValueSetFault {
     /// A file that is compiled in cannot be read; the program is broken and must be replaced.
     #[error("built-in value set {id:?} cannot be read: {problem}")]
-    Damaged {
+    BuiltIn {
         /// Which one.
         id: &'static str,
         /// What the reader says.
         problem: String,
+    },
+    /// A file that the policy names cannot be read; mend it.
+    #[error("value set {file:?} cannot be used: {problem}")]
+    File {
+        /// Its name.
+        file: String,
+        /// What the reader says.
+        problem: String,
+    },
+    /// Two sets have one id, or one is named twice; remove one.
+    #[error("value set {id:?} is selected twice")]
+    Repeated {
+        /// The id.
+        id: String,
     },
     /// There is no set of that name; select one that exists.
     #[error("there is no value set {id:?}")]
@@ -183,7 +275,22 @@ pub enum ValueSetFault {
 #[derive(Clone, Debug)]
 struct Code {
     label: String,
+    listings: Vec<Listing>,
+}
+
+/// What one set, by its place in the catalogue, says about a code.
+#[derive(Clone, Debug)]
+struct Listing {
+    set: usize,
     inactive_since: Option<Date>,
+}
+
+/// What one set, by its place in the catalogue, allows for a product.
+#[derive(Clone, Debug)]
+struct Combination {
+    set: usize,
+    manufacturer: String,
+    vaccine: String,
 }
 
 /// A file of `value-sets/`.
@@ -192,7 +299,10 @@ struct Code {
 struct SetFile {
     id: String,
     title: String,
-    date: Day,
+    version: String,
+    published: Day,
+    valid_from: Option<Day>,
+    valid_to: Option<Day>,
     disease: Vec<CodeRow>,
     vaccine: Vec<CodeRow>,
     product: Vec<ProductRow>,
@@ -223,15 +333,31 @@ struct Countries {
     codes: HashSet<String>,
 }
 
+/// What is known of products beyond their codes.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Series {
-    default: u8,
-    doses: HashMap<String, u8>,
+struct Products {
+    /// Doses of a primary series where a product has no row.
+    series: u8,
+    product: HashMap<String, ProductFacts>,
+}
+
+impl Products {
+    fn of(&self, product: &str) -> Option<&ProductFacts> {
+        self.product.get(product)
+    }
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ProductFacts {
+    series: Option<u8>,
+    first_given: Option<Day>,
+    interval_days: Option<u16>,
 }
 
 /// A date written as `YYYY-MM-DD`.
-#[derive(Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(try_from = "String")]
 struct Day(Date);
 
@@ -243,9 +369,19 @@ impl TryFrom<String> for Day {
     }
 }
 
-fn read<T: for<'de> Deserialize<'de>>(id: &'static str, text: &str) -> Result<T, ValueSetFault> {
+fn built_in<T: for<'de> Deserialize<'de>>(
+    id: &'static str,
+    text: &str,
+) -> Result<T, ValueSetFault> {
     toml::from_str(text)
-        .map_err(|error| ValueSetFault::Damaged { id, problem: error.message().to_owned() })
+        .map_err(|error| ValueSetFault::BuiltIn { id, problem: error.message().to_owned() })
+}
+
+/// What the reader says about a file, with the line.
+fn told(text: &str, error: &toml::de::Error) -> String {
+    let line = error.span().and_then(|span| text.get(..span.start));
+    let line = line.map_or(1, |before| before.matches('\n').count().saturating_add(1));
+    format!("line {line}: {}", error.message().trim().replace('\n', ", "))
 }
 
 #[cfg(test)]

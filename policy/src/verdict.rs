@@ -73,7 +73,7 @@ const RULES: &[fn(&Case<'_>, &mut Report)] = &[
     dose::selected_doses_are_in_the_record,
     dose::date_is_a_date,
     dose::date_is_past,
-    dose::date_is_not_before_vaccines,
+    dose::date_is_not_before_the_product,
     dose::date_is_not_before_birth,
     dose::dates_ascend,
     dose::not_too_many,
@@ -82,6 +82,7 @@ const RULES: &[fn(&Case<'_>, &mut Report)] = &[
     codes::codes_belong_together,
     identity::person_is_the_databases,
     facility::signer_may_sign_each_dose,
+    facility::issuer_covers_each_unit,
 ];
 
 /// Checks again what the wire promises about a record, so that no verdict rests on a promise: there

@@ -39,7 +39,7 @@ pub struct Client {
 }
 
 /// The weighted rate limit of every client.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
     /// Doses per second in the long run.
     pub doses_per_second: NonZeroU32,
@@ -70,8 +70,8 @@ pub enum RateError {
 #[derive(Debug)]
 pub struct Access {
     clients: HashMap<Identity, Arc<Client>>,
-    limiter: DefaultKeyedRateLimiter<String>,
-    burst: NonZeroU32,
+    limiter: Arc<DefaultKeyedRateLimiter<String>>,
+    rate: Rate,
 }
 
 impl Access {
@@ -80,9 +80,19 @@ impl Access {
         let quota = Quota::per_second(rate.doses_per_second).allow_burst(rate.burst);
         Self {
             clients: clients.into_iter().map(|(id, client)| (id, Arc::new(client))).collect(),
-            limiter: RateLimiter::keyed(quota),
-            burst: rate.burst,
+            limiter: Arc::new(RateLimiter::keyed(quota)),
+            rate,
         }
+    }
+
+    /// This table with what the clients of another have spent, if the rate is the same: a reload gives
+    /// nobody a new allowance.
+    #[must_use]
+    pub fn continuing(mut self, other: &Self) -> Self {
+        if self.rate == other.rate {
+            self.limiter = Arc::clone(&other.limiter);
+        }
+        self
     }
 
     /// Finds the client whose certificate this is; `None` for a stranger, and for a certificate that
@@ -111,7 +121,7 @@ impl Access {
                 let wait = not_yet.wait_time_from(DefaultClock::default().now());
                 Err(RateError::TooFast { retry_after: wait.as_secs().saturating_add(1) })
             }
-            Err(_) => Err(RateError::NeverFits { doses, burst: self.burst.get() }),
+            Err(_) => Err(RateError::NeverFits { doses, burst: self.rate.burst.get() }),
         }
     }
 }
@@ -179,6 +189,16 @@ mod tests {
         // A certificate that names two clients is refused rather than guessed.
         let both = vec![uri("urn:signerd:client:a"), uri("urn:signerd:client:b")];
         assert_eq!(table(1, 1).client(&certificate(both)), None);
+    }
+
+    #[test]
+    fn a_reload_gives_no_new_allowance() {
+        // What a client spent stays spent in the table that follows, unless its rate is another.
+        let client = Client { id: "a".into(), issuers: HashSet::new() };
+        let access = table(1, 10);
+        assert_eq!(access.spend(&client, 10), Ok(()));
+        assert!(table(1, 10).continuing(&access).spend(&client, 10).is_err());
+        assert_eq!(table(1, 20).continuing(&access).spend(&client, 10), Ok(()));
     }
 
     #[test]

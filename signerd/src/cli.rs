@@ -18,7 +18,8 @@ const MORE: &str = "Exit codes:
 
 Signals:
   SIGTERM, SIGINT  finish the requests in work, take no more, end with 0
-  There is no reload: files are read at the start alone.
+  SIGHUP           read the rules again: policy.toml and what it names, the
+                   clients and their rate; a fault keeps those in force
 
 Files:
   /etc/signerd/signerd.toml         listeners, clients, limits

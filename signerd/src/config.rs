@@ -54,7 +54,7 @@ pub struct Signing {
 }
 
 /// Bounds of the signing listener. The defaults suit one central issuing system.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
     /// Longest request body in bytes; 1,000 records with certificates are about 2 MB.
@@ -195,6 +195,19 @@ struct ClientSpec {
 }
 
 impl Config {
+    /// Names the members that count from a start on, and that another reading has otherwise.
+    pub fn fixed_members_that_differ(&self, other: &Self) -> Vec<&'static str> {
+        let same = [
+            ("signing.listen", self.signing.listen == other.signing.listen),
+            ("observability.listen", self.observability == other.observability),
+            ("ledger.path", self.ledger == other.ledger),
+            ("ledger.retention_days", self.retention == other.retention),
+            ("clock", self.synchronised_marker == other.synchronised_marker),
+            ("limits", self.limits == other.limits),
+        ];
+        same.into_iter().filter(|(_, same)| !same).map(|(member, _)| member).collect()
+    }
+
     /// Reads the text of `file`; `credentials` is systemd's `$CREDENTIALS_DIRECTORY`, if any.
     ///
     /// # Errors

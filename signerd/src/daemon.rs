@@ -5,6 +5,8 @@
 //! readiness, not of being up, so that an outage at start heals itself.
 
 mod load;
+mod reload;
+mod rules;
 mod run;
 
 use std::path::Path;
@@ -52,7 +54,7 @@ fn serve(file: &Path) -> ExitCode {
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let outcome = runtime.map_err(run::RunError::Runtime).and_then(|runtime| {
-        let outcome = runtime.block_on(run::run(loaded, sockets));
+        let outcome = runtime.block_on(run::run(loaded, sockets, file));
         // Anything still running was given its time to drain.
         runtime.shutdown_background();
         outcome

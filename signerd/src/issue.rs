@@ -10,20 +10,21 @@ mod claims;
 mod error;
 mod judge;
 mod plan;
+mod rules;
 mod sign;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
-use policy::Policy;
 use tokio::sync::OnceCell;
 
 pub use self::error::IssueError;
 use self::judge::Judged;
 use self::plan::Plan;
+pub use self::rules::Rules;
 pub use self::sign::CHUNKS_AT_THE_HSM;
-use crate::access::{Access, Client};
+use crate::access::Client;
 use crate::clock::{self, Clock};
 use crate::cpu;
 use crate::hcert::{Hcert, SignerCertificate};
@@ -32,21 +33,12 @@ use crate::ledger::{
     Attempt, BatchRef, Begin, Finished, Intended, Ledger, LedgerKeys, StoredIntent, Ticket,
 };
 use crate::metrics::Metrics;
-use crate::statement::{Units, Verifiers};
 use crate::wire::request;
 
 /// Everything that issuing needs, put together once at start.
 pub struct Issuing {
-    /// The rules, the value sets and the registry of units.
-    pub policy: Policy,
-    /// The gateways whose identity statements count.
-    pub verifiers: Verifiers,
-    /// The units whose signatures count.
-    pub units: Units,
-    /// The signer certificate of each issuer.
-    pub signers: HashMap<String, Arc<SignerCertificate>>,
-    /// Who may use which issuer, and how fast.
-    pub access: Access,
+    /// What may be signed, for whom, and with which certificates; replaced as one by a reload.
+    pub rules: ArcSwap<Rules>,
     /// What was intended and what was answered.
     pub ledger: Ledger,
     /// The worker processes.
@@ -68,6 +60,15 @@ pub struct Answer {
     pub replayed: bool,
 }
 
+/// Whether a preview also names what is odd about acceptable records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Warnings {
+    /// It does not: the form of the published contract.
+    Hidden,
+    /// It does.
+    Shown,
+}
+
 /// One batch on its way down the spine.
 struct Batch {
     client: Arc<Client>,
@@ -75,6 +76,7 @@ struct Batch {
     id: [u8; 16],
     issuer: String,
     atomic: bool,
+    rules: Arc<Rules>,
     signer: Arc<SignerCertificate>,
     keys: Arc<LedgerKeys>,
 }
@@ -110,14 +112,15 @@ pub async fn preview(
     app: Arc<Issuing>,
     client: Arc<Client>,
     body: Bytes,
+    warnings: Warnings,
 ) -> Result<Answer, IssueError> {
     let batch = Batch::open(&app, client, body).await?;
     let now = app.clock.now()?;
-    let mut judged = batch.judge(&app, now, judge::Rate::Spend).await?;
+    let mut judged = batch.judge(now, judge::Rate::Spend).await?;
     let pseudonyms = plan::pseudonyms(&judged, &batch.keys);
     let conflicts = app.ledger.conflicts(pseudonyms.values(), Some(batch.reference())).await?;
     plan::reject_conflicts(&mut judged, &pseudonyms.conflicting(conflicts));
-    let body = answer::preview(&batch, &judged)?;
+    let body = answer::preview(&batch, &judged, warnings)?;
     Ok(Answer { body, replayed: false })
 }
 
@@ -129,7 +132,7 @@ async fn fresh(
     rate: judge::Rate,
 ) -> Result<Answer, IssueError> {
     let now = app.clock.now()?;
-    let mut judged = batch.judge(app, now, rate).await?;
+    let mut judged = batch.judge(now, rate).await?;
     for _ in 0..INTEND_TRIES_MAX {
         if batch.atomic && judged.any_rejected() {
             let body = answer::withheld(batch, &judged, now)?;
@@ -187,14 +190,14 @@ async fn recall(
     batch: &Batch,
     intent: StoredIntent,
 ) -> Result<Option<(Judged, Plan)>, IssueError> {
-    let (now, months) = (app.clock.now()?, batch.rules(app)?.validity_months());
+    let (now, months) = (app.clock.now()?, batch.issuer_rules()?.validity_months());
     let is_usable = policy::expiry(now, months, batch.signer.validity()).is_ok()
         && intent.kid == *batch.signer.kid().as_bytes()
         && intent.issuer == batch.issuer;
     if !is_usable {
         return Ok(None);
     }
-    let mut judged = match batch.judge(app, intent.issued_at, judge::Rate::Paid).await {
+    let mut judged = match batch.judge(intent.issued_at, judge::Rate::Paid).await {
         // The key of that time had not the validity that this one has.
         Err(IssueError::Key(_)) => return Ok(None),
         judged => judged?,
@@ -256,19 +259,20 @@ impl Batch {
         let request = request::decode(&body)?;
         let (id, issuer, atomic) = (request.batch_id, request.issuer.to_owned(), request.atomic);
         drop(request);
-        let known = client.issuers.contains(&issuer) && app.policy.issuer(&issuer).is_some();
-        let signer = app.signers.get(&issuer).filter(|_| known);
+        let rules = app.rules.load_full();
+        let known = client.issuers.contains(&issuer) && rules.policy.issuer(&issuer).is_some();
+        let signer = rules.signers.get(&issuer).filter(|_| known);
         let signer = Arc::clone(signer.ok_or(IssueError::IssuerNotAllowed)?);
         let keys = app.ledger_keys().await?;
-        Ok(Self { client, body, id, issuer, atomic, signer, keys })
+        Ok(Self { client, body, id, issuer, atomic, rules, signer, keys })
     }
 
     fn reference(&self) -> BatchRef {
         BatchRef { client: self.client.id.clone(), id: self.id }
     }
 
-    fn rules<'a>(&self, app: &'a Issuing) -> Result<&'a policy::IssuerRules, IssueError> {
-        app.policy.issuer(&self.issuer).ok_or(IssueError::IssuerNotAllowed)
+    fn issuer_rules(&self) -> Result<&policy::IssuerRules, IssueError> {
+        self.rules.policy.issuer(&self.issuer).ok_or(IssueError::IssuerNotAllowed)
     }
 
     async fn digest(&self) -> Result<[u8; 32], IssueError> {
@@ -276,18 +280,18 @@ impl Batch {
         Ok(cpu::run(move || keys.request_digest(&body)).await?)
     }
 
-    async fn judge(
-        &self,
-        app: &Arc<Issuing>,
-        now: i64,
-        rate: judge::Rate,
-    ) -> Result<Judged, IssueError> {
-        let (app, client) = (Arc::clone(app), Arc::clone(&self.client));
+    async fn judge(&self, now: i64, rate: judge::Rate) -> Result<Judged, IssueError> {
+        let (rules, client) = (Arc::clone(&self.rules), Arc::clone(&self.client));
         let (body, issuer) = (self.body.clone(), self.issuer.clone());
         let signer = Arc::clone(&self.signer);
         cpu::run(move || {
-            let bench =
-                judge::Bench { app: &app, client: &client, issuer: &issuer, signer: &signer, now };
+            let bench = judge::Bench {
+                rules: &rules,
+                client: &client,
+                issuer: &issuer,
+                signer: &signer,
+                now,
+            };
             bench.judge(&body, rate)
         })
         .await?
@@ -327,6 +331,9 @@ fn count(app: &Issuing, batch: &Batch, judged: &Judged, certificates: Option<usi
     }
     for code in judged.codes() {
         metrics.rejected.with_label_values(&[code]).inc();
+    }
+    for code in judged.warnings() {
+        metrics.warnings.with_label_values(&[code]).inc();
     }
 }
 

@@ -12,6 +12,7 @@ pub mod config;
 pub mod cpu;
 pub mod ctl;
 pub mod daemon;
+pub mod ends;
 pub mod hcert;
 pub mod hsm;
 pub mod issue;

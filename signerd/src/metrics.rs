@@ -31,6 +31,12 @@ pub struct Metrics {
     pub records: IntCounterVec,
     /// `signerd_records_rejected_total{reason}`; a record counts once per reason.
     pub rejected: IntCounterVec,
+    /// `signerd_record_warnings_total{warning}`
+    pub warnings: IntCounterVec,
+    /// `signerd_config_reloads_total{result}`
+    pub reloads: IntCounterVec,
+    /// `signerd_config_loaded_timestamp_seconds`
+    pub loaded_at: IntGauge,
     /// `signerd_problems_total{code}`
     pub problems: IntCounterVec,
     /// `signerd_idempotent_replays_total`
@@ -57,6 +63,8 @@ pub struct Metrics {
     pub key_not_after: IntGaugeVec,
     /// `signerd_tls_cert_not_after_timestamp_seconds`
     pub tls_not_after: IntGauge,
+    /// `signerd_file_not_after_timestamp_seconds{file}`: certificates and revocation lists.
+    pub file_not_after: IntGaugeVec,
     /// `signerd_ready`
     pub ready: IntGauge,
 }
@@ -113,6 +121,23 @@ impl Metrics {
                 "Reasons of rejected records.",
                 &["reason"],
             )?,
+            warnings: counters(
+                &r,
+                "record_warnings_total",
+                "Odd things about records that were certified.",
+                &["warning"],
+            )?,
+            reloads: counters(
+                &r,
+                "config_reloads_total",
+                "Reloads of the configuration by result.",
+                &["result"],
+            )?,
+            loaded_at: gauge(
+                &r,
+                "config_loaded_timestamp_seconds",
+                "When the rules in force were read.",
+            )?,
             problems: counters(&r, "problems_total", "Refused requests by code.", &["code"])?,
             replays: counter(&r, "idempotent_replays_total", "Batches answered from the ledger.")?,
             rate_limited: counters(
@@ -168,6 +193,12 @@ impl Metrics {
                 "tls_cert_not_after_timestamp_seconds",
                 "End of the server certificate.",
             )?,
+            file_not_after: gauges(
+                &r,
+                "file_not_after_timestamp_seconds",
+                "When the first certificate or revocation list in a file of trust ends.",
+                "file",
+            )?,
             ready: gauge(&r, "ready", "1 while batches can be signed.")?,
             registry: r,
         };
@@ -213,6 +244,12 @@ impl Metrics {
             for outcome in ["issued", "withheld", "rejected"] {
                 self.records.with_label_values(&[issuer, outcome]);
             }
+        }
+        for result in ["ok", "refused"] {
+            self.reloads.with_label_values(&[result]);
+        }
+        for code in policy::WarningCode::ALL {
+            self.warnings.with_label_values(&[code.as_str()]);
         }
         for code in policy::ReasonCode::ALL {
             self.rejected.with_label_values(&[code.as_str()]);

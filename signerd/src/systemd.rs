@@ -23,6 +23,14 @@ pub fn status(status: &str) {
     notify(&[NotifyState::Status(status)]);
 }
 
+/// The daemon reads its rules again; [`ready`] ends that.
+pub fn reloading() {
+    match NotifyState::monotonic_usec_now() {
+        Ok(now) => notify(&[NotifyState::Reloading, now]),
+        Err(error) => log::warn!("systemd could not be notified: {error}"),
+    }
+}
+
 /// The daemon drains and ends.
 pub fn stopping() {
     notify(&[NotifyState::Stopping]);

@@ -24,6 +24,7 @@ mod observe;
 mod pin;
 mod privacy;
 mod reasons;
+mod reload;
 mod requests;
 mod resume;
 mod signing;

@@ -69,6 +69,14 @@ impl Answer {
         self.results().iter().map(|r| member(r, "status").into_text().expect("status")).collect()
     }
 
+    /// The reason codes of one result; none where it was issued.
+    pub fn codes(&self, record: usize) -> Vec<String> {
+        if self.statuses()[record] == "issued" {
+            return Vec::new();
+        }
+        self.reasons(record).into_iter().map(|(code, _)| code).collect()
+    }
+
     /// The reason codes of one result, each with its path.
     pub fn reasons(&self, record: usize) -> Vec<(String, String)> {
         let result = &self.results()[record];

@@ -158,8 +158,9 @@ impl<'a> Authority<'a> {
     }
 }
 
-/// Registers the certificate `pki/NAME.pem` for a new unit in `policy.toml`.
-pub fn register_unit(setup: &Setup, unit: &str, name: &str) {
+/// What the registry holds of the certificate `pki/NAME.pem`: issuer, serial number, SHA-256, and DER in
+/// base64.
+pub fn registration(setup: &Setup, name: &str) -> [String; 4] {
     let pem = setup.path(&format!("pki/{name}.pem")).display().to_string();
     let der = setup.path(&format!("pki/{name}.der")).display().to_string();
     let names = "RFC2253,-esc_msb,utf8";
@@ -168,13 +169,20 @@ pub fn register_unit(setup: &Setup, unit: &str, name: &str) {
     openssl(&["x509", "-in", &pem, "-outform", "DER", "-out", &der]);
     let bytes = fs::read(&der).expect("certificate");
     let sha256 = <sha2::Sha256 as sha2::Digest>::digest(&bytes);
-    let table = format!(
-        "\n[[facility]]\nid = \"{unit}\"\nname = \"{unit}\"\n[[facility.certificate]]\n\
-         issuer = \"{}\"\nserial = \"{}\"\nsha256 = \"{}\"\nder = \"{}\"\n",
-        issuer.trim_start_matches("issuer="),
-        serial.trim_start_matches("serial="),
+    [
+        issuer.trim_start_matches("issuer=").to_owned(),
+        serial.trim_start_matches("serial=").to_owned(),
         data_encoding::HEXLOWER.encode(&sha256),
         data_encoding::BASE64.encode(&bytes),
+    ]
+}
+
+/// Registers the certificate `pki/NAME.pem` for a new unit in `policy.toml`.
+pub fn register_unit(setup: &Setup, unit: &str, name: &str) {
+    let [issuer, serial, sha256, der] = registration(setup, name);
+    let table = format!(
+        "\n[[facility]]\nid = \"{unit}\"\nname = \"{unit}\"\n[[facility.certificate]]\n\
+         issuer = \"{issuer}\"\nserial = \"{serial}\"\nsha256 = \"{sha256}\"\nder = \"{der}\"\n"
     );
     fs::write(setup.path("policy.toml"), setup.text("policy.toml") + &table).expect("policy.toml");
 }

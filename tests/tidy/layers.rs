@@ -8,7 +8,7 @@ use crate::{Fault, finds, made_up, project, report};
 /// The daemon's modules, lowest layer first. A module imports from lower layers only, so two of
 /// one layer do not know each other.
 const LAYERS: [&[&str]; 7] = [
-    &["clock", "cpu", "logging", "metrics", "wire"],
+    &["clock", "cpu", "ends", "logging", "metrics", "wire"],
     &["access", "hcert", "hsm", "ledger", "statement"],
     &["issue", "keys"],
     &["api"],
@@ -41,7 +41,10 @@ const HOMES: [(&str, &[&str]); 26] = [
     ("listenfd", &["signerd/src/hsm/worker", "signerd/src/systemd"]),
     ("png", &["signerd/src/hcert/qr"]),
     ("prometheus", &["signerd/src/metrics"]),
-    ("rayon", &["signerd/src/cpu", "signerd/src/ctl", "signerd/src/issue"]),
+    (
+        "rayon",
+        &["signerd/src/cpu", "signerd/src/ctl", "signerd/src/issue", "signerd/src/statement"],
+    ),
     ("rusqlite", &["signerd/src/ledger/sqlite"]),
     ("rustls", &["signerd/src/ctl/client", "signerd/src/server/tls"]),
     ("sd_notify", &["signerd/src/hsm/worker", "signerd/src/systemd"]),

@@ -22,7 +22,18 @@ pub(super) struct Spec {
     pub(super) verifier: Vec<VerifierSpec>,
     pub(super) facility_trust: Option<FacilityTrustSpec>,
     #[serde(default)]
+    pub(super) registry: Vec<Spanned<String>>,
+    #[serde(default)]
     pub(super) facility: Vec<FacilitySpec>,
+}
+
+/// A registry file in TOML.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RegistrySpec {
+    version: Spanned<i64>,
+    #[serde(default)]
+    facility: Vec<FacilitySpec>,
 }
 
 /// `[issuer.ID]`.
@@ -31,17 +42,23 @@ pub(super) struct Spec {
 pub(super) struct IssuerSpec {
     pub(super) clients: Vec<Spanned<String>>,
     pub(super) key: Option<Spanned<String>>,
+    pub(super) algorithm: Option<Spanned<String>>,
     pub(super) iss: Spanned<String>,
     pub(super) issuing_body: Spanned<String>,
     pub(super) records_max: Option<Spanned<i64>>,
     pub(super) doses_per_record_max: Option<Spanned<i64>>,
+    pub(super) doses_per_day_max: Option<Spanned<i64>>,
+    pub(super) certificates: Option<Spanned<String>>,
+    pub(super) reissue_after_days: Option<Spanned<i64>>,
+    pub(super) signing_window: Option<Spanned<String>>,
     pub(super) validity_months: Option<Spanned<i64>>,
+    pub(super) assurance: Option<Spanned<String>>,
     pub(super) statement_age_days_max: Option<Spanned<i64>>,
+    pub(super) facility_signature: Option<Spanned<String>>,
+    pub(super) facilities: Option<Spanned<Vec<Spanned<String>>>>,
+    pub(super) areas: Option<Spanned<Vec<Spanned<String>>>>,
     pub(super) code_combinations: Option<Spanned<String>>,
     pub(super) id_check: Option<Spanned<String>>,
-    pub(super) identity_statement: Option<Spanned<String>>,
-    pub(super) facility_signature: Option<Spanned<String>>,
-    pub(super) reissue: Option<Spanned<String>>,
 }
 
 /// `[[verifier]]`.
@@ -49,6 +66,11 @@ pub(super) struct IssuerSpec {
 #[serde(deny_unknown_fields)]
 pub(super) struct VerifierSpec {
     pub(super) certificate: Spanned<String>,
+    pub(super) valid_from: Option<Spanned<String>>,
+    pub(super) valid_to: Option<Spanned<String>>,
+    pub(super) statement_age_days_max: Option<Spanned<i64>>,
+    #[serde(default)]
+    pub(super) outcomes: BTreeMap<Spanned<String>, Spanned<String>>,
 }
 
 /// `[facility_trust]`.
@@ -56,8 +78,7 @@ pub(super) struct VerifierSpec {
 #[serde(deny_unknown_fields)]
 pub(super) struct FacilityTrustSpec {
     pub(super) ca: Spanned<Vec<Spanned<String>>>,
-    #[serde(default)]
-    pub(super) crl: Vec<Spanned<String>>,
+    pub(super) crl: Spanned<Vec<Spanned<String>>>,
 }
 
 /// `[[facility]]`.
@@ -66,10 +87,13 @@ pub(super) struct FacilityTrustSpec {
 pub(super) struct FacilitySpec {
     pub(super) id: Spanned<String>,
     pub(super) name: Spanned<String>,
-    pub(super) area: Option<Spanned<String>>,
+    pub(super) name_en: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(super) areas: Vec<Spanned<String>>,
     pub(super) managed_by: Option<Spanned<String>>,
     #[serde(default)]
     pub(super) delegates: Vec<Spanned<String>>,
+    pub(super) status: Option<Spanned<String>>,
     #[serde(default)]
     pub(super) certificate: Vec<CertificateSpec>,
 }
@@ -82,17 +106,34 @@ pub(super) struct CertificateSpec {
     pub(super) serial: Spanned<String>,
     pub(super) sha256: Spanned<String>,
     pub(super) der: Spanned<String>,
+    pub(super) valid_from: Option<Spanned<String>>,
+    pub(super) valid_to: Option<Spanned<String>>,
+    pub(super) status: Option<Spanned<String>>,
 }
 
-/// Reads the file's shape; a file of another version is refused for that and nothing else.
+/// Reads the shape of `policy.toml`.
 pub(super) fn read(text: &str) -> Result<Spec, Fault> {
-    let spec = toml::from_str::<Spec>(text);
+    shape(text, |spec: &Spec| &spec.version)
+}
+
+/// Reads the units of a registry file in TOML.
+pub(super) fn read_registry(text: &str) -> Result<Vec<FacilitySpec>, Fault> {
+    shape(text, |spec: &RegistrySpec| &spec.version).map(|spec| spec.facility)
+}
+
+/// Reads a file's shape; a file of another version is refused for that and nothing else.
+fn shape<T: for<'de> Deserialize<'de>>(
+    text: &str,
+    version: impl Fn(&T) -> &Spanned<i64>,
+) -> Result<T, Fault> {
+    let spec = toml::from_str::<T>(text);
     let version = match &spec {
-        Ok(spec) => Some(spec.version.clone()),
+        Ok(spec) => Some(version(spec).clone()),
         Err(_) => toml::from_str::<VersionOnly>(text).ok().map(|only| only.version),
     };
     match version {
         Some(version) if *version.get_ref() != VERSION => Err(Fault {
+            file: None,
             line: Some(line_of(text, version.span().start)),
             key: "version".to_owned(),
             problem: format!("is {}, and this program reads version {VERSION}", version.get_ref()),
@@ -114,6 +155,7 @@ fn unreadable(text: &str, error: &toml::de::Error) -> Fault {
     // The one key that must stand outside of every table: what is not there has no line.
     if message == "missing field `version`" {
         return Fault {
+            file: None,
             line: None,
             key: "version".to_owned(),
             problem: "is missing".to_owned(),
@@ -131,6 +173,7 @@ fn unreadable(text: &str, error: &toml::de::Error) -> Fault {
     };
     let line = error.span().map(|span| line_of(text, span.start));
     Fault {
+        file: None,
         line,
         key: line.map_or_else(String::new, |line| key_in_line(text, line)),
         problem: message.trim().replace('\n', ", "),

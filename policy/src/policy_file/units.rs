@@ -1,39 +1,84 @@
-//! Which `[[facility]]` tables are acceptable.
+//! Which `[[facility]]` tables, or rows of a registry file, are acceptable.
 //!
-//! In: the tables as they were read. Out: the registry. A unit or a certificate that stands twice is
+//! In: the tables as they were read, file by file. Out: the registry. A unit or a certificate that stands twice is
 //! a fault: a certificate must lead to one unit. Managers and delegates need not be registered
 //! themselves: a unit that signs nothing has no row.
 
-use std::collections::{HashMap, hash_map::Entry};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    sync::Arc,
+};
 
 use data_encoding::{BASE64, HEXUPPER_PERMISSIVE};
 use toml::Spanned;
 
 use super::{
     Faults,
-    check::text,
     spec::{CertificateSpec, FacilitySpec},
+    values::{choice, period, text, texts},
 };
-use crate::registry::{Facility, RegisteredCertificate, Registry};
+use crate::registry::{Facility, RegisteredCertificate, Registry, Status};
 
 /// The longest id of a unit, as in the wire's format.
 const FACILITY_ID_MAX: usize = 64;
 /// The longest serial number of a certificate (RFC 5280 §4.1.2.2), in bytes.
 const SERIAL_BYTES_MAX: usize = 20;
 
-/// Checks all units.
-pub(super) fn registry(specs: Vec<FacilitySpec>, faults: &mut Faults<'_>) -> Registry {
-    let mut registry = Registry::default();
-    for spec in specs {
-        let position = registry.facilities.len();
-        enter(&mut registry.by_id, &spec.id, position, faults);
+/// The words for a unit or a registration; where the key is absent, the first one counts.
+const STATUSES: &[(&str, Status)] = &[("active", Status::Active), ("suspended", Status::Suspended)];
+
+/// The registry while it is being put together.
+#[derive(Default)]
+pub(super) struct Units(Registry);
+
+impl Units {
+    /// Checks the units of one file and adds them.
+    pub(super) fn enter(&mut self, specs: Vec<FacilitySpec>, faults: &mut Faults<'_>) {
+        for spec in specs {
+            self.enter_unit(spec, faults);
+        }
+    }
+
+    pub(super) fn into_registry(self) -> Registry {
+        self.0
+    }
+
+    fn enter_unit(&mut self, spec: FacilitySpec, faults: &mut Faults<'_>) {
+        let position = self.0.facilities.len();
+        enter(&mut self.0.by_id, &spec.id, position, faults);
         let key = format!("facility {}", spec.id.get_ref());
-        let mut certificates = Vec::with_capacity(spec.certificate.len());
-        for certificate in spec.certificate {
-            let span = certificate.sha256.span();
-            let Some(certificate) = registered(&key, certificate, faults) else { continue };
+        let certificates = self.certificates(&key, spec.certificate, faults);
+        let status = choice(format!("{key}: status"), spec.status, STATUSES, faults);
+        self.0.facilities.push(Facility {
+            id: unit_id(format!("{key}: id"), spec.id, faults),
+            name: text(format!("{key}: name"), spec.name, faults),
+            name_en: spec.name_en.map(|name| text(format!("{key}: name_en"), name, faults)),
+            areas: texts(&format!("{key}: areas"), spec.areas, faults),
+            managed_by: spec.managed_by.map(|id| unit_id(format!("{key}: managed_by"), id, faults)),
+            delegates: spec
+                .delegates
+                .into_iter()
+                .map(|id| unit_id(format!("{key}: delegates"), id, faults))
+                .collect(),
+            status: status.unwrap_or_default(),
+            certificates,
+        });
+    }
+
+    /// The certificates of the unit that is entered next.
+    fn certificates(
+        &mut self,
+        key: &str,
+        specs: Vec<CertificateSpec>,
+        faults: &mut Faults<'_>,
+    ) -> Vec<RegisteredCertificate> {
+        let position = self.0.facilities.len();
+        let mut certificates = Vec::with_capacity(specs.len());
+        for spec in specs {
+            let span = spec.sha256.span();
+            let Some(certificate) = registered(key, spec, faults) else { continue };
             let place = (position, certificates.len());
-            if registry.by_digest.insert(certificate.sha256, place).is_some() {
+            if self.0.by_digest.insert(certificate.sha256, place).is_some() {
                 let problem = "the certificate is registered twice".to_owned();
                 let remedy =
                     "register it for one unit; others may name that unit as manager or delegate";
@@ -41,20 +86,8 @@ pub(super) fn registry(specs: Vec<FacilitySpec>, faults: &mut Faults<'_>) -> Reg
             }
             certificates.push(certificate);
         }
-        registry.facilities.push(Facility {
-            id: unit_id(format!("{key}: id"), spec.id, faults),
-            name: text(format!("{key}: name"), spec.name, faults),
-            area: spec.area.map(|area| text(format!("{key}: area"), area, faults)),
-            managed_by: spec.managed_by.map(|id| unit_id(format!("{key}: managed_by"), id, faults)),
-            delegates: spec
-                .delegates
-                .into_iter()
-                .map(|id| unit_id(format!("{key}: delegates"), id, faults))
-                .collect(),
-            certificates,
-        });
+        certificates
     }
-    registry
 }
 
 /// Notes where a unit stands.
@@ -77,7 +110,7 @@ fn enter(
 }
 
 /// Checks the form of a unit's id.
-fn unit_id(key: String, id: Spanned<String>, faults: &mut Faults<'_>) -> String {
+pub(super) fn unit_id(key: String, id: Spanned<String>, faults: &mut Faults<'_>) -> String {
     let text = id.get_ref();
     let allowed = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
     if !text.starts_with(|c: char| c.is_ascii_alphanumeric())
@@ -98,6 +131,8 @@ fn registered(
     faults: &mut Faults<'_>,
 ) -> Option<RegisteredCertificate> {
     let key = |name: &str| format!("{key}: certificate.{name}");
+    let days = period(&key(""), spec.valid_from.as_ref(), spec.valid_to.as_ref(), faults);
+    let status = choice(key("status"), spec.status, STATUSES, faults);
     let issuer = text(key("issuer"), spec.issuer, faults);
     let serial = hex(key("serial"), &spec.serial, faults).and_then(|bytes| {
         let leading_zeros = bytes.iter().take_while(|&&byte| byte == 0).count();
@@ -128,7 +163,14 @@ fn registered(
         let remedy = "use standard base64 with padding, in one line".to_owned();
         faults.add(spec.der.span(), key("der"), [problem, remedy]);
     }
-    Some(RegisteredCertificate { issuer, serial: serial?, sha256: sha256?, der: der? })
+    Some(RegisteredCertificate {
+        issuer,
+        serial: serial?,
+        sha256: sha256?,
+        der: Arc::from(der?),
+        registered: days,
+        status: status?,
+    })
 }
 
 /// Reads hex digits of either case.

@@ -27,6 +27,73 @@ fn published(file: &str) -> Option<serde_json::Map<String, Value>> {
     Some(file["valueSetValues"].as_object().unwrap().clone())
 }
 
+/// A set with one vaccine, one product and their combination.
+fn set_file(id: &str, valid: &str, inactive_since: &str) -> String {
+    format!(
+        r#"
+        id = "{id}"
+        title = "A later edition"
+        version = "3"
+        published = "2026-01-01"
+        {valid}
+        disease = []
+        vaccine = [{{ code = "X", label = "x", inactive_since = "{inactive_since}" }}]
+        product = [{{ code = "P", label = "p", manufacturer = "M", vaccines = ["X"] }}]
+        manufacturer = [{{ code = "M", label = "m" }}]
+        "#
+    )
+}
+
+#[test]
+fn a_later_set_comes_from_a_file() {
+    // A set that is not built in is read from the file that is named.
+    let file = set_file("eu-3", "", "2030-01-01");
+    let mut later = both();
+    let files = |name: &str| {
+        if name == "sets/eu-3.toml" { Ok(file.clone()) } else { Err("no such file".to_owned()) }
+    };
+    later.add_named("sets/eu-3.toml", &files).unwrap();
+    assert!(later.knows(Kind::Product, "P", None, None));
+    assert!(later.belong_together("P", "M", "X", None));
+    let repeated = ValueSetFault::Repeated { id: "eu-3".to_owned() };
+    assert_eq!(later.add_named("sets/eu-3.toml", &files), Err(repeated));
+    let missing = later.add_named("other.toml", &files).unwrap_err().to_string();
+    assert!(missing.contains("other.toml") && missing.contains("no such file"), "{missing}");
+    let bad = later.add_named("x.toml", &|_| Ok("id = \"x\"\ntitel = 1".to_owned())).unwrap_err();
+    assert!(bad.to_string().contains("line 2: unknown field `titel`"), "{bad}");
+}
+
+#[test]
+fn a_set_counts_on_its_days_alone() {
+    // Codes and combinations of a set stand only in certificates issued within its days.
+    let valid = "valid_from = \"2026-02-01\"\nvalid_to = \"2026-02-28\"";
+    let mut sets = catalogue(&[]);
+    sets.add(toml::from_str(&set_file("eu-3", valid, "2030-01-01")).unwrap()).unwrap();
+    for (day, counts) in [
+        (date(2026, 1, 31), false),
+        (date(2026, 2, 1), true),
+        (date(2026, 2, 28), true),
+        (date(2026, 3, 1), false),
+    ] {
+        assert_eq!(sets.knows(Kind::Vaccine, "X", None, Some(day)), counts, "{day}");
+        assert_eq!(sets.belong_together("P", "M", "X", Some(day)), counts, "{day}");
+    }
+}
+
+#[test]
+fn what_is_known_of_products_is_of_products() {
+    // Every product with known facts is one of the value sets', and its first day is no slip itself.
+    let all = both();
+    for (product, facts) in &all.products.product {
+        assert!(all.knows(Kind::Product, product, None, None), "{product}");
+        let first = facts.first_given.as_ref().unwrap().0;
+        assert!(first >= FIRST_VACCINATIONS && first < date(2021, 12, 20), "{product}");
+        assert!(facts.interval_days.is_none_or(|days| (14..=84).contains(&days)), "{product}");
+    }
+    assert_eq!(all.first_given("unheard of"), FIRST_VACCINATIONS);
+    assert_eq!(all.interval_days("unheard of"), None);
+}
+
 #[test]
 fn every_set_reads_and_stands_for_itself() {
     // Every built-in set can be selected, and its file states the id that selects it.
@@ -34,7 +101,7 @@ fn every_set_reads_and_stands_for_itself() {
         let selected = catalogue(&[id]);
         let [set] = selected.sets() else { panic!("one set") };
         assert_eq!(set.id, id);
-        assert!(!set.title.is_empty() && set.date > date(2021, 1, 1));
+        assert!(!set.title.is_empty() && set.published > date(2021, 1, 1));
     }
 }
 
@@ -70,7 +137,7 @@ fn the_eus_sets_are_those_published() {
         assert_eq!(eu.codes[&kind].len(), values.len(), "{file}");
         for (code, value) in values {
             let known = &eu.codes[&kind][&code];
-            assert_eq!(value["active"], known.inactive_since.is_none(), "{code}");
+            assert_eq!(value["active"], known.listings[0].inactive_since.is_none(), "{code}");
             assert!(value["display"].as_str().unwrap().starts_with(&known.label), "{code}");
         }
     }
@@ -88,7 +155,7 @@ fn combinations_are_the_published_encoding_instructions() {
             row["sct-codes"].as_array().unwrap().iter().map(|v| v.as_str().unwrap()).collect();
         for vaccine in eu.codes[&Kind::Vaccine].keys() {
             assert_eq!(
-                eu.belong_together(product, manufacturer, vaccine),
+                eu.belong_together(product, manufacturer, vaccine, None),
                 types.contains(&vaccine.as_str()),
                 "{product} {vaccine}"
             );
@@ -110,11 +177,11 @@ fn countries_are_those_published() {
 fn every_combination_is_of_known_codes() {
     // No product names a manufacturer or a type that the two sets together do not have.
     let all = both();
-    for (product, pairs) in &all.combinations {
-        assert!(all.knows(Kind::Product, product, None));
-        for (manufacturer, vaccine) in pairs {
-            assert!(all.knows(Kind::Manufacturer, manufacturer, None), "{product}");
-            assert!(all.knows(Kind::Vaccine, vaccine, None), "{product}");
+    for (product, rights) in &all.combinations {
+        assert!(all.knows(Kind::Product, product, None, None));
+        for Combination { manufacturer, vaccine, .. } in rights {
+            assert!(all.knows(Kind::Manufacturer, manufacturer, None, None), "{product}");
+            assert!(all.knows(Kind::Vaccine, vaccine, None, None), "{product}");
         }
     }
 }
@@ -139,12 +206,12 @@ fn the_right_combinations_of_the_decisions_products() {
     ] {
         for vaccine in all.codes[&Kind::Vaccine].keys() {
             assert_eq!(
-                all.belong_together(product, manufacturer, vaccine),
+                all.belong_together(product, manufacturer, vaccine, None),
                 right.contains(&vaccine.as_str()),
                 "{product} {vaccine}"
             );
         }
-        assert!(!all.belong_together(product, "Fiocruz", right[0]), "{product}");
+        assert!(!all.belong_together(product, "Fiocruz", right[0], None), "{product}");
     }
 }
 
@@ -152,15 +219,15 @@ fn the_right_combinations_of_the_decisions_products() {
 fn the_published_slips_are_not_right() {
     // The decision's own example (an mRNA vaccine as antigen), and the real sample's wrong holder.
     let all = both();
-    assert!(!all.belong_together("EU/1/20/1528", "ORG-100030215", "1119305005"));
-    assert!(!all.belong_together("EU/1/21/1529", "ORG-100030215", "J07BX03"));
+    assert!(!all.belong_together("EU/1/20/1528", "ORG-100030215", "1119305005", None));
+    assert!(!all.belong_together("EU/1/21/1529", "ORG-100030215", "J07BX03", None));
 }
 
 #[test]
 fn an_inactive_code_stays_for_earlier_doses() {
     // A code that became inactive is known for doses before that day and for none from it on.
     let eu = catalogue(&["eu-2.12.0"]);
-    let knows = |given| eu.knows(Kind::Vaccine, "J07BX03", Some(given));
+    let knows = |given| eu.knows(Kind::Vaccine, "J07BX03", Some(given), None);
     assert!(knows(date(2021, 6, 20)) && knows(date(2023, 1, 24)));
     assert!(!knows(date(2023, 1, 25)));
 }
@@ -169,25 +236,24 @@ fn an_inactive_code_stays_for_earlier_doses() {
 fn a_code_is_known_if_any_selected_set_knows_it() {
     // The decision still lists J07BX03, so with it selected the code is known on every day.
     let given = Some(date(2024, 1, 1));
-    assert!(both().knows(Kind::Vaccine, "J07BX03", given));
-    assert!(catalogue(&["eu-2.12.0", "qd-5772"]).knows(Kind::Vaccine, "J07BX03", given));
-    assert!(!catalogue(&["qd-5772"]).knows(Kind::Product, "CoronaVac", given));
-    assert!(both().knows(Kind::Product, "CoronaVac", given));
+    assert!(both().knows(Kind::Vaccine, "J07BX03", given, None));
+    assert!(catalogue(&["eu-2.12.0", "qd-5772"]).knows(Kind::Vaccine, "J07BX03", given, None));
+    assert!(!catalogue(&["qd-5772"]).knows(Kind::Product, "CoronaVac", given, None));
+    assert!(both().knows(Kind::Product, "CoronaVac", given, None));
     // A code of another list, and a code with a slip of the pen, are unknown.
-    assert!(!both().knows(Kind::Product, "CIGB", given));
-    assert!(!both().knows(Kind::Product, "EU/1/20/1528 ", given));
+    assert!(!both().knows(Kind::Product, "CIGB", given, None));
+    assert!(!both().knows(Kind::Product, "EU/1/20/1528 ", given, None));
 }
 
 #[test]
 fn two_sets_that_retire_a_code_keep_the_later_day() {
     // Where both sets have a code inactive, the later day counts.
     let mut both = catalogue(&[]);
-    for day in ["2022-01-01", "2023-01-01", "2021-01-01"] {
-        let row = ("X".to_owned(), "x".to_owned(), Day::try_from(day.to_owned()).ok());
-        both.add_code(Kind::Vaccine, row);
+    for (id, day) in [("a", "2022-01-01"), ("b", "2023-01-01"), ("c", "2021-01-01")] {
+        both.add(toml::from_str(&set_file(id, "", day)).unwrap()).unwrap();
     }
-    assert!(both.knows(Kind::Vaccine, "X", Some(date(2022, 12, 31))));
-    assert!(!both.knows(Kind::Vaccine, "X", Some(date(2023, 1, 1))));
+    assert!(both.knows(Kind::Vaccine, "X", Some(date(2022, 12, 31)), None));
+    assert!(!both.knows(Kind::Vaccine, "X", Some(date(2023, 1, 1)), None));
 }
 
 #[test]

@@ -6,11 +6,15 @@
 
 use std::fmt;
 
-use super::case::{Case, DoseCase};
+use super::{
+    case::{Case, DoseCase},
+    codes, dose,
+};
 use crate::{
     dose_key::{DoseKey, dose_keys},
     names::{NameFault, Names},
     reason::{Reason, ReasonCode},
+    warning::{Warning, WarningCode},
 };
 
 /// One record that may be certified.
@@ -21,7 +25,7 @@ pub struct Approved {
     date_of_birth: String,
     doses: Vec<ApprovedDose>,
     dose_keys: Vec<DoseKey>,
-    combination_slips: usize,
+    warnings: Vec<Warning>,
 }
 
 /// One dose that may be certified, as its certificate shows it.
@@ -48,16 +52,13 @@ pub struct ApprovedDose {
 impl Approved {
     /// Makes the permission, if the name has the form of a certificate; the rules have seen to that.
     pub(super) fn new(case: Case<'_>) -> Result<Self, Vec<Reason>> {
-        let doses = case.selected().map(|dose| approved_dose(&case, dose)).collect();
-        let combination_slips =
-            case.selected().filter(|dose| super::codes::is_slip(&case, dose)).count();
         let record = case.record();
         Ok(Self {
             issuer: case.rules.id().to_owned(),
             date_of_birth: record.holder.date_of_birth.clone(),
-            doses,
-            dose_keys: dose_keys(record, case.entry.selected),
-            combination_slips,
+            doses: case.selected().map(|dose| approved_dose(&case, dose)).collect(),
+            dose_keys: dose_keys(record, case.selection),
+            warnings: warnings(&case),
             names: case
                 .names
                 .map_err(|faults| faults.into_iter().map(name_reason).collect::<Vec<_>>())?,
@@ -89,10 +90,9 @@ impl Approved {
         self.dose_keys.iter()
     }
 
-    /// How many of the doses have codes that do not belong together, which the issuer's rules let
-    /// pass.
-    pub fn combination_slips(&self) -> usize {
-        self.combination_slips
+    /// What is odd about it, in the order of the doses.
+    pub fn warnings(&self) -> &[Warning] {
+        &self.warnings
     }
 }
 
@@ -131,6 +131,17 @@ fn approved_dose(case: &Case<'_>, DoseCase { index, dose, .. }: &DoseCase<'_>) -
         product: dose.product.clone(),
         manufacturer: dose.manufacturer.clone(),
     }
+}
+
+/// What the issuer's rules let pass and a person may want to look at.
+fn warnings(case: &Case<'_>) -> Vec<Warning> {
+    let slips = case.selected().filter(|dose| codes::is_slip(case, dose)).map(|dose| Warning {
+        code: WarningCode::CodesInconsistent,
+        path: format!("/record/doses/{}", dose.index),
+    });
+    let short = dose::hasty(case)
+        .map(|dose| Warning { code: WarningCode::IntervalShort, path: dose.path("date") });
+    slips.chain(short).collect()
 }
 
 /// Field `sd`. The series is that of the first dose's product, or if the record lacks the first dose,

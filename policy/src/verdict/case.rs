@@ -11,6 +11,7 @@ use crate::{
     policy_file::Policy,
     reason::{Reason, ReasonCode},
     record::{Dose, Holder, Record},
+    selection::Selection,
 };
 
 /// What the rules look at.
@@ -25,6 +26,8 @@ pub(super) struct Case<'a> {
     pub(super) names: Result<Names, Vec<NameFault>>,
     /// The birth date, if it is one.
     pub(super) birth: Option<BirthDate>,
+    /// Which of them are to be certified.
+    pub(super) selection: Selection,
     /// All doses of the record, in its order.
     pub(super) doses: Vec<DoseCase<'a>>,
 }
@@ -48,11 +51,12 @@ impl<'a> Case<'a> {
         now: i64,
     ) -> Self {
         let holder = &entry.record.holder;
+        let selection = Selection::new(rules, entry.record, entry.selected);
         let doses = entry.record.doses.iter().enumerate().map(|(index, dose)| DoseCase {
             index,
             dose,
             date: calendar::full_date(&dose.date),
-            is_selected: entry.selected.is_none_or(|selected| selected.contains(&dose.number)),
+            is_selected: selection.has(dose.number),
         });
         Self {
             entry,
@@ -62,6 +66,7 @@ impl<'a> Case<'a> {
             today: calendar::today(now),
             names: Names::new(&holder.full_name, holder.surname.as_deref()),
             birth: BirthDate::parse(&holder.date_of_birth),
+            selection,
             doses: doses.collect(),
         }
     }

@@ -17,7 +17,7 @@ pub(super) fn codes_are_known(case: &Case<'_>, report: &mut Report) {
             (Kind::Product, &dose.dose.product, DoseProductUnknown, "product"),
             (Kind::Manufacturer, &dose.dose.manufacturer, DoseManufacturerUnknown, "manufacturer"),
         ] {
-            if !case.policy.catalogue().knows(kind, value, dose.date) {
+            if !case.policy.catalogue().knows(kind, value, dose.date, Some(case.today)) {
                 report.add(unknown, dose.path(member));
             }
         }
@@ -36,11 +36,12 @@ pub(super) fn codes_belong_together(case: &Case<'_>, report: &mut Report) {
 
 /// Tells whether the codes of a dose are each known and yet do not belong together.
 pub(super) fn is_slip(case: &Case<'_>, dose: &DoseCase<'_>) -> bool {
-    let catalogue = case.policy.catalogue();
+    let (catalogue, today) = (case.policy.catalogue(), Some(case.today));
     let (product, manufacturer) = (&dose.dose.product, &dose.dose.manufacturer);
     let vaccine = &dose.dose.vaccine;
-    catalogue.knows(Kind::Product, product, dose.date)
-        && catalogue.knows(Kind::Manufacturer, manufacturer, dose.date)
-        && catalogue.knows(Kind::Vaccine, vaccine, dose.date)
-        && !catalogue.belong_together(product, manufacturer, vaccine)
+    let is_known = |kind, code| catalogue.knows(kind, code, dose.date, today);
+    is_known(Kind::Product, product)
+        && is_known(Kind::Manufacturer, manufacturer)
+        && is_known(Kind::Vaccine, vaccine)
+        && !catalogue.belong_together(product, manufacturer, vaccine, today)
 }

@@ -3,13 +3,12 @@
 //! A rule looks at the selected doses only, but for the order of dates and the total, for which all
 //! doses of the record count. A date that is none is reported once, and no other rule looks at it.
 
-use super::case::{Case, Report};
-use crate::{
-    calendar::FIRST_VACCINATIONS,
-    reason::ReasonCode::{
-        DoseBeforeBirth, DoseDateFuture, DoseDateInvalid, DoseDateTooEarly, DoseDatesNotAscending,
-        DoseNotInRecord, DoseTooMany, DoseTotalInconsistent,
-    },
+use jiff::civil::Date;
+
+use super::case::{Case, DoseCase, Report};
+use crate::reason::ReasonCode::{
+    DoseBeforeBirth, DoseDateFuture, DoseDateInvalid, DoseDateTooEarly, DoseDatesNotAscending,
+    DoseNotInRecord, DoseTooMany, DoseTotalInconsistent,
 };
 
 /// Every selected number is a dose of the record, and at least one is selected.
@@ -39,10 +38,11 @@ pub(super) fn date_is_past(case: &Case<'_>, report: &mut Report) {
     }
 }
 
-/// No dose is given before there were vaccines.
-pub(super) fn date_is_not_before_vaccines(case: &Case<'_>, report: &mut Report) {
+/// No dose is given before its product was given to anybody outside trials.
+pub(super) fn date_is_not_before_the_product(case: &Case<'_>, report: &mut Report) {
     for dose in case.selected() {
-        if dose.date.is_some_and(|date| date < FIRST_VACCINATIONS) {
+        let first_given = case.policy.catalogue().first_given(&dose.dose.product);
+        if dose.date.is_some_and(|date| date < first_given) {
             report.add(DoseDateTooEarly, dose.path("date"));
         }
     }
@@ -83,4 +83,26 @@ pub(super) fn total_covers_all(case: &Case<'_>, report: &mut Report) {
     if case.record().doses.iter().any(|dose| dose.number > case.record().total_doses) {
         report.add(DoseTotalInconsistent, "/record/total_doses");
     }
+}
+
+/// The selected doses of the primary series that follow the one before sooner than the schedule of
+/// their product allows. Where the product changed, no schedule is known. It is a warning only: what was
+/// given was given.
+pub(super) fn hasty<'c, 'a>(case: &'c Case<'a>) -> impl Iterator<Item = &'c DoseCase<'a>> {
+    let pairs = case.doses.iter().zip(case.doses.iter().skip(1));
+    let hasty = pairs.filter(|(before, dose)| {
+        let product = &dose.dose.product;
+        let catalogue = case.policy.catalogue();
+        let in_series = dose.dose.number <= catalogue.series_size(product)
+            && before.dose.number.checked_add(1) == Some(dose.dose.number)
+            && before.dose.product == *product;
+        let days = before.date.zip(dose.date).map(|(before, date)| days_between(before, date));
+        let fewest = catalogue.interval_days(product).map(i32::from);
+        in_series && days.zip(fewest).is_some_and(|(days, fewest)| days < fewest)
+    });
+    hasty.map(|(_, dose)| dose).filter(|dose| dose.is_selected)
+}
+
+fn days_between(before: Date, date: Date) -> i32 {
+    date.duration_since(before).as_hours().div_euclid(24).try_into().unwrap_or(i32::MAX)
 }

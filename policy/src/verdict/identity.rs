@@ -3,7 +3,9 @@
 
 use super::case::{Case, Report};
 use crate::{
+    calendar::SECONDS_PER_DAY,
     evidence::{Evidence, IdentityStatement, Outcome},
+    issuer::Assurance,
     reason::ReasonCode::{
         IdentityHolderDiffers, IdentityMismatched, IdentityNotFound, IdentityStatementInvalid,
         IdentityStatementMissing, IdentityStatementStale,
@@ -11,13 +13,14 @@ use crate::{
 };
 
 const PATH: &str = "/identity_statement";
-const SECONDS_PER_DAY: i64 = 86_400;
 /// How far the verifier's clock may be ahead of ours.
 const CLOCK_AHEAD_SECONDS_MAX: i64 = 300;
 
-/// There is a statement, of this holder, recent, and it says "matched".
+/// There is a statement, of this holder, recent, and it says "matched". An issuer of the level
+/// "asserted" does without one; a statement that is there counts all the same.
 pub(super) fn person_is_the_databases(case: &Case<'_>, report: &mut Report) {
     match &case.entry.identity {
+        Evidence::Missing if case.rules.assurance() == Assurance::Asserted => {}
         Evidence::Missing => report.add(IdentityStatementMissing, PATH),
         Evidence::Refused(code) => report.add(*code, PATH),
         Evidence::Verified(statement) => statement_speaks_for_holder(case, statement, report),
@@ -30,7 +33,9 @@ fn statement_speaks_for_holder(
     report: &mut Report,
 ) {
     let age_seconds = case.now.saturating_sub(statement.checked_at);
-    let age_seconds_max = i64::from(case.rules.statement_age_days_max()) * SECONDS_PER_DAY;
+    let age_days_max = case.rules.statement_age_days_max();
+    let age_days_max = statement.age_days_max.map_or(age_days_max, |own| own.min(age_days_max));
+    let age_seconds_max = i64::from(age_days_max) * SECONDS_PER_DAY;
     if age_seconds < -CLOCK_AHEAD_SECONDS_MAX {
         report.add(IdentityStatementInvalid, PATH);
     }

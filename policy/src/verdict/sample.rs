@@ -6,6 +6,7 @@ use crate::{
     issuer::IssuerRules,
     policy_file::Policy,
     record::{Dose, Holder, Record},
+    selection::Selection,
 };
 
 /// 2022-04-15, 10:00 in Viet Nam.
@@ -76,9 +77,15 @@ pub(crate) fn statement() -> IdentityStatement {
         holder_digest: HOLDER_DIGEST,
         outcome: Outcome::Matched,
         checked_at: NOW - 86_400,
+        age_days_max: None,
     }
 }
 
 pub(crate) fn signed_by(unit: &str) -> Evidence<FacilitySigner> {
     Evidence::Verified(FacilitySigner { unit: unit.to_owned() })
+}
+
+/// What an issuer that certifies each dose certifies of a record.
+pub(crate) fn selection(record: &Record, requested: Option<&[u8]>) -> Selection {
+    Selection::new(rules(&policy(&[])), record, requested)
 }

@@ -6,8 +6,9 @@ use super::*;
 use crate::{
     evidence::Outcome,
     verdict::sample::{
-        HOLDER_DIGEST, NOW, dose, entry, policy, record, rules, signed_by, statement,
+        self, HOLDER_DIGEST, NOW, dose, entry, policy, record, rules, signed_by, statement,
     },
+    warning::WarningCode,
 };
 
 /// The reasons against an entry by the sample's policy, as (code, path).
@@ -36,6 +37,10 @@ fn approved(record: &Record, selected: Option<&[u8]>) -> Approved {
     judge(&Entry { selected, ..entry(record) }, rules(&policy), &policy, NOW).unwrap()
 }
 
+fn warnings(approved: &Approved) -> Vec<(WarningCode, String)> {
+    approved.warnings().iter().map(|warning| (warning.code, warning.path.clone())).collect()
+}
+
 fn at(code: &'static str, path: &str) -> Vec<(&'static str, String)> {
     vec![(code, path.to_owned())]
 }
@@ -52,7 +57,7 @@ mod approval {
         assert_eq!(approved.names().r#fn, "Nguyễn");
         assert_eq!(approved.names().gnt.as_deref(), Some("BAO<DUY"));
         assert_eq!(approved.date_of_birth(), "1983-10-10");
-        assert_eq!(approved.combination_slips(), 0);
+        assert_eq!(approved.warnings(), []);
         let [first, second] = approved.doses() else { panic!("two doses") };
         assert_eq!((first.number, first.dn, first.sd), (1, 1, 2));
         assert_eq!((second.number, second.dn, second.sd), (2, 2, 2));
@@ -70,7 +75,10 @@ mod approval {
         assert_eq!(approved.doses().len(), 1);
         assert_eq!(approved.doses()[0].number, 2);
         let keys: Vec<_> = approved.dose_keys().cloned().collect();
-        assert_eq!(keys, crate::dose_key::dose_keys(&record, Some(&[2])));
+        assert_eq!(
+            keys,
+            crate::dose_key::dose_keys(&record, sample::selection(&record, Some(&[2])))
+        );
     }
 
     #[test]
@@ -100,7 +108,7 @@ mod approval {
         let mut record = record();
         record.doses = Vec::new();
         for (number, product) in (first..).zip(products) {
-            let mut dose = dose(number, &format!("2021-0{}-01", number));
+            let mut dose = dose(number, &format!("2021-07-0{number}"));
             dose.product = (*product).to_owned();
             record.doses.push(dose);
         }
@@ -384,13 +392,73 @@ mod dose_rules {
     }
 
     #[test]
-    fn no_dose_is_older_than_the_vaccines() {
-        // A dose before 1 December 2020 is refused; on that day it is not.
-        assert_eq!(dated("2020-12-01", "2021-07-20"), []);
-        assert_eq!(
-            dated("2020-11-30", "2021-07-20"),
-            at("dose.date_too_early", "/record/doses/0/date")
-        );
+    fn no_dose_is_older_than_its_product() {
+        // A dose before its product was given to anybody is refused; on that day it is not.
+        assert_eq!(dated("2020-12-02", "2021-07-20"), []);
+        let early = at("dose.date_too_early", "/record/doses/0/date");
+        assert_eq!(dated("2020-12-01", "2021-07-20"), early);
+        let abdala = |date: &str| {
+            spoiled(|record| {
+                record.doses.truncate(1);
+                let dose = &mut record.doses[0];
+                dose.date = date.to_owned();
+                dose.product = "Abdala".to_owned();
+                dose.manufacturer = "CIGB".to_owned();
+                dose.vaccine = "J07BX03".to_owned();
+            })
+        };
+        assert_eq!(abdala("2021-05-12"), []);
+        assert_eq!(abdala("2021-05-11"), early);
+    }
+
+    #[test]
+    fn a_product_without_a_first_day_has_that_of_all_vaccines() {
+        // Where nothing is known of a product, the first vaccinations of all, 1 December 2020, count.
+        let novavax = |date: &str| {
+            spoiled(|record| {
+                record.doses.truncate(1);
+                let dose = &mut record.doses[0];
+                dose.date = date.to_owned();
+                dose.product = "CoronaVac".to_owned();
+                dose.manufacturer = "Sinovac-Biotech".to_owned();
+                dose.vaccine = "1157024006".to_owned();
+            })
+        };
+        assert_eq!(novavax("2020-12-01"), []);
+        assert_eq!(novavax("2020-11-30"), at("dose.date_too_early", "/record/doses/0/date"));
+    }
+
+    #[test]
+    fn a_hasty_second_dose_is_a_warning() {
+        // A dose of the series that follows sooner than the schedule allows is certified and noted.
+        let warned = |spoil: &dyn Fn(&mut Record), selected: Option<&[u8]>| {
+            let mut record = record();
+            spoil(&mut record);
+            warnings(&approved(&record, selected))
+        };
+        let second =
+            |date: &'static str| move |record: &mut Record| record.doses[1].date = date.into();
+        let hasty = [(WarningCode::IntervalShort, "/record/doses/1/date".to_owned())];
+        assert_eq!(warned(&second("2021-07-10"), None), hasty);
+        assert_eq!(warned(&second("2021-07-11"), None), []);
+        assert_eq!(warned(&second("2021-07-10"), Some(&[1])), [], "it is not certified");
+        let other_product = |record: &mut Record| {
+            second("2021-06-21")(record);
+            record.doses[1].product = "EU/1/20/1507".to_owned();
+            record.doses[1].manufacturer = "ORG-100031184".to_owned();
+        };
+        assert_eq!(warned(&other_product, None), [], "no schedule is known for a mixed series");
+        let booster = |record: &mut Record| {
+            record.doses.push(dose(3, "2021-07-21"));
+            record.total_doses = 3;
+        };
+        assert_eq!(warned(&booster, None), [], "a booster is beyond the series");
+        let gap = |record: &mut Record| {
+            second("2021-06-21")(record);
+            record.doses[1].number = 3;
+            record.total_doses = 3;
+        };
+        assert_eq!(warned(&gap, None), [], "the dose between is not in the record");
     }
 
     #[test]
@@ -569,7 +637,8 @@ mod code_rules {
         assert_eq!(reasons(&entry(&example)), at("dose.codes_inconsistent", "/record/doses/1"));
         let lenient = policy(&[("code_combinations", "\"lenient\"")]);
         let approved = judge(&entry(&example), rules(&lenient), &lenient, NOW).unwrap();
-        assert_eq!(approved.combination_slips(), 1);
+        let slip = (WarningCode::CodesInconsistent, "/record/doses/1".to_owned());
+        assert_eq!(warnings(&approved), [slip]);
         assert_eq!(approved.doses()[1].vaccine, "1119305005");
     }
 
@@ -617,6 +686,40 @@ mod evidence_rules {
         // Only records with the population database's statement may be signed (R11).
         let expected = at("identity.statement_missing", "/identity_statement");
         assert_eq!(identified(Evidence::Missing), expected);
+    }
+
+    #[test]
+    fn an_asserting_issuer_does_without_statements() {
+        // At the level "asserted" a statement may be missing; one that is there counts all the same.
+        let judged = |identity| {
+            let record = record();
+            let entry = Entry { identity, ..entry(&record) };
+            reasons_by(&entry, &[("assurance", "\"asserted\"")])
+        };
+        assert_eq!(judged(Evidence::Missing), []);
+        assert_eq!(judged(Evidence::Verified(statement())), []);
+        let mismatched = IdentityStatement { outcome: Outcome::Mismatched, ..statement() };
+        assert_eq!(
+            judged(Evidence::Verified(mismatched)),
+            at("identity.mismatched", "/identity_statement")
+        );
+        let refused = Evidence::Refused(ReasonCode::IdentityStatementInvalid);
+        assert_eq!(judged(refused), at("identity.statement_invalid", "/identity_statement"));
+    }
+
+    #[test]
+    fn a_verifiers_statements_may_age_faster() {
+        // Of the issuer's days and the verifier's, the fewer count.
+        let days = |age: i64, own: u16| {
+            stated(|s| {
+                s.checked_at = NOW - age * 86_400;
+                s.age_days_max = Some(own);
+            })
+        };
+        assert_eq!(days(60, 60), [""; 0]);
+        assert_eq!(days(61, 60), ["identity.statement_stale"]);
+        assert_eq!(days(90, 366), [""; 0]);
+        assert_eq!(days(91, 366), ["identity.statement_stale"]);
     }
 
     #[test]
@@ -679,6 +782,37 @@ mod evidence_rules {
     }
 
     #[test]
+    fn an_issuer_may_do_without_signatures() {
+        // Where a signature is optional it may be missing; one that is there counts all the same.
+        let judged = |facility| {
+            let record = record();
+            let entry = Entry { facility, ..entry(&record) };
+            reasons_by(&entry, &[("facility_signature", "\"optional\"")])
+        };
+        assert_eq!(judged(Evidence::Missing), []);
+        assert_eq!(judged(signed_by("79-TTYT-Q1")), []);
+        assert_eq!(judged(signed_by("01-CDC-HN"))[0].0, "facility.not_its_dose");
+        let refused = Evidence::Refused(ReasonCode::FacilityCertificateRevoked);
+        assert_eq!(judged(refused), at("facility.certificate_revoked", "/facility_signature"));
+    }
+
+    #[test]
+    fn an_issuer_certifies_doses_of_its_territory() {
+        // A dose given at a unit that the issuer does not cover is refused, whoever signed it.
+        let judged = |rules: &[(&str, &str)]| {
+            let record = record();
+            reasons_by(&entry(&record), rules)
+        };
+        let outside: Vec<_> = [0, 1]
+            .map(|dose| ("facility.not_of_issuer", format!("/record/doses/{dose}/facility")))
+            .into();
+        assert_eq!(judged(&[("facilities", "[\"79-TTYT-Q1\"]"), ("areas", "[\"01\"]")]), []);
+        assert_eq!(judged(&[("areas", "[\"79760\"]")]), []);
+        assert_eq!(judged(&[("areas", "[\"7\", \"797\"]")]), outside);
+        assert_eq!(judged(&[("areas", "[\"01\"]")]), outside);
+    }
+
+    #[test]
     fn a_refused_signature_gives_its_one_reason() {
         // A signature whose signer or form failed gives that one code, and no dose is looked at.
         for code in ReasonCode::ALL.iter().filter(|code| code.as_str().starts_with("facility.")) {
@@ -725,9 +859,10 @@ mod evidence_rules {
         );
         // A unit that is in no register may have given a dose; then only it could sign.
         record.doses[1].facility = "99-NOWHERE".to_owned();
+        let path = "/record/doses/1/facility".to_owned();
         assert_eq!(
             reasons(&entry(&record)),
-            at("facility.not_its_dose", "/record/doses/1/facility")
+            [("facility.not_its_dose", path.clone()), ("facility.not_of_issuer", path)]
         );
     }
 }

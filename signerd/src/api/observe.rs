@@ -10,6 +10,7 @@ use hyper::body::Bytes;
 use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 
+use crate::ends::End;
 use crate::issue::Issuing;
 
 /// The observability listener's side of HTTP.
@@ -41,7 +42,10 @@ impl Readiness {
             obstacles.push(format!("ledger: {error}"));
         }
         match app.clock.now() {
-            Ok(now) => obstacles.extend(unusable_keys(app, now)),
+            Ok(now) => {
+                obstacles.extend(unusable_keys(app, now));
+                obstacles.extend(ended_files(app, now));
+            }
             Err(error) => obstacles.push(format!("clock: {error}")),
         }
         app.metrics.ready.set(i64::from(obstacles.is_empty()));
@@ -49,12 +53,24 @@ impl Readiness {
     }
 }
 
-fn unusable_keys(app: &Issuing, now: i64) -> impl Iterator<Item = String> {
-    app.signers.iter().filter_map(move |(issuer, signer)| {
-        let months = app.policy.issuer(issuer)?.validity_months();
+fn unusable_keys(app: &Issuing, now: i64) -> Vec<String> {
+    let rules = app.rules.load();
+    let unusable = rules.signers.iter().filter_map(|(issuer, signer)| {
+        let months = rules.policy.issuer(issuer)?.validity_months();
         let error = policy::expiry(now, months, signer.validity()).err()?;
         Some(format!("key {issuer}: {error}"))
-    })
+    });
+    unusable.collect()
+}
+
+/// Past its end, a revocation list refuses every client or facility of its authority, and the server's
+/// certificate every client.
+fn ended_files(app: &Issuing, now: i64) -> Vec<String> {
+    let rules = app.rules.load();
+    let ended = rules.ends.iter().filter(|end| end.needed && end.at < now);
+    ended
+        .map(|End { file, what, .. }| format!("{file}: {what} has ended; renew it and reload"))
+        .collect()
 }
 
 impl Observation {

@@ -20,7 +20,7 @@ use super::media::{self, Form, Wanted};
 use super::problem;
 use crate::access::{Client, RateError};
 use crate::hcert::{self, SignerCertificate};
-use crate::issue::{self, Answer, IssueError, Issuing};
+use crate::issue::{self, Answer, IssueError, Issuing, Warnings};
 use crate::logging;
 use crate::wire::cbor::{Bytes as Encoded, write};
 use crate::wire::problem::Problem;
@@ -79,7 +79,7 @@ impl Route {
 #[derive(Clone, Copy, Debug)]
 enum Work {
     Sign,
-    Preview,
+    Preview(Warnings),
 }
 
 /// An answer before it has headers.
@@ -156,7 +156,8 @@ impl Signing {
         B: Body<Data = Bytes> + Send + Unpin,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let client = self.app.access.client(certificate).ok_or_else(problem::client_unknown)?;
+        let client =
+            self.app.rules.load().access.client(certificate).ok_or_else(problem::client_unknown)?;
         let (route, method) = Route::find(head.uri.path()).ok_or_else(problem::not_found)?;
         if head.method != method {
             return Err(problem::method_not_allowed());
@@ -167,7 +168,7 @@ impl Signing {
         let work = match route {
             Route::TrustList => return self.trust_list(),
             Route::Sign => Work::Sign,
-            Route::Preview => Work::Preview,
+            Route::Preview => Work::Preview(wanted_warnings(head)),
         };
         if !media::is_cbor(&head.headers) || head.headers.contains_key(CONTENT_ENCODING) {
             return Err(problem::unsupported());
@@ -200,7 +201,7 @@ impl Signing {
         let (app, id) = (Arc::clone(&self.app), client.id.clone());
         let task = tokio::spawn(async move {
             let result = match work {
-                Work::Preview => issue::preview(app, client, body).await,
+                Work::Preview(warnings) => issue::preview(app, client, body, warnings).await,
                 Work::Sign => issue::issue(app, client, body).await,
             };
             drop(place);
@@ -251,8 +252,8 @@ impl Signing {
     }
 
     fn trust_list(&self) -> Result<Reply, Problem> {
-        let mut signers: Vec<(&String, &Arc<SignerCertificate>)> =
-            self.app.signers.iter().collect();
+        let rules = self.app.rules.load();
+        let mut signers: Vec<(&String, &Arc<SignerCertificate>)> = rules.signers.iter().collect();
         signers.sort_by_key(|(issuer, _)| *issuer);
         let kids: Vec<hcert::Kid> = signers.iter().map(|(_, signer)| signer.kid()).collect();
         let entries: Vec<TrustListEntry<'_>> = signers
@@ -270,6 +271,16 @@ impl Signing {
             .collect();
         let body = write::to_vec(&entries).map_err(|error| problem::of(&error.into()))?;
         Ok(Reply { body, replayed: false })
+    }
+}
+
+/// Warnings are an addition to the contract's preview, and only for who asks for them.
+fn wanted_warnings(head: &Parts) -> Warnings {
+    let mut parameters = head.uri.query().unwrap_or_default().split('&');
+    if parameters.any(|parameter| parameter == "warnings=true") {
+        Warnings::Shown
+    } else {
+        Warnings::Hidden
     }
 }
 

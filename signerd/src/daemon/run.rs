@@ -2,9 +2,11 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -12,11 +14,12 @@ use tokio::sync::{OnceCell, watch};
 use tokio::time::timeout;
 
 use super::load::Loaded;
+use super::reload::{self, Started};
 use crate::api::{self, Observation, Readiness};
-use crate::clock::Clock;
+use crate::clock::{self, Clock};
 use crate::config::Limits;
 use crate::hsm::{FaultKind, HsmError, HsmEvents, Pool};
-use crate::issue::Issuing;
+use crate::issue::{Issuing, Rules};
 use crate::ledger::{Ledger, LedgerError, Settings};
 use crate::metrics::{Metrics, MetricsError};
 use crate::server::{self, Bounds, SigningListener};
@@ -64,16 +67,16 @@ const CLOSE_WAIT: Duration = Duration::from_secs(10);
 const ABANDONED_SECONDS: i64 = 86_400;
 
 /// Runs until SIGTERM or SIGINT, then drains.
-pub(super) async fn run(loaded: Loaded, sockets: Sockets) -> Result<(), RunError> {
+pub(super) async fn run(loaded: Loaded, sockets: Sockets, file: &Path) -> Result<(), RunError> {
     let metrics = Arc::new(Metrics::new()?);
-    let signals = Signals::new().map_err(RunError::Signals)?;
+    let mut signals = Signals::new().map_err(RunError::Signals)?;
     let limits = loaded.config.limits;
     let (signing_socket, signing) = listen(sockets.signing, loaded.config.signing.listen).await?;
     let (observability_socket, observability) =
         listen(sockets.observability, loaded.config.observability).await?;
     let tls = Arc::clone(&loaded.tls);
     metrics.tls_not_after.set(loaded.tls_not_after);
-    let app = Arc::new(assemble(loaded, Arc::clone(&metrics))?);
+    let (app, started) = assemble(loaded, file, Arc::clone(&metrics))?;
 
     let (stop, stopped) = watch::channel(false);
     let routes = Arc::new(api::Signing::new(Arc::clone(&app), request_limits(limits)));
@@ -91,10 +94,20 @@ pub(super) async fn run(loaded: Loaded, sockets: Sockets) -> Result<(), RunError
     tokio::spawn(keep_house(Arc::clone(&app)));
     tokio::spawn(watch_readiness(Arc::clone(&app)));
 
-    systemd::ready(&format!("listening on {signing}"));
+    let status = format!("listening on {signing}");
+    systemd::ready(&status);
     let version = env!("CARGO_PKG_VERSION");
     log::info!(version; "serving on {signing}, observed on {observability}");
-    let name = signals.next().await;
+    let name = loop {
+        match signals.next().await {
+            Wanted::Stop(name) => break name,
+            Wanted::Reload => {
+                systemd::reloading();
+                reload::reload(&app, &started).await;
+                systemd::ready(&status);
+            }
+        }
+    };
     log::info!(signal = name; "draining");
     systemd::stopping();
     let _ = stop.send(true);
@@ -112,34 +125,46 @@ pub(super) async fn run(loaded: Loaded, sockets: Sockets) -> Result<(), RunError
     Ok(())
 }
 
-fn assemble(loaded: Loaded, metrics: Arc<Metrics>) -> Result<Issuing, RunError> {
-    let Loaded { config, hsm, policy, access, signers, verifiers, units, .. } = loaded;
-    for (issuer, signer) in &signers {
-        metrics.key_not_after.with_label_values(&[issuer]).set(signer.not_after());
-    }
-    metrics.name_issuers(
-        signers.iter().map(|(issuer, signer)| (issuer.as_str(), signer.alg().name())),
-    );
+/// Opens the ledger, starts the workers, and puts everything together.
+fn assemble(
+    loaded: Loaded,
+    file: &Path,
+    metrics: Arc<Metrics>,
+) -> Result<(Arc<Issuing>, Arc<Started>), RunError> {
+    let Loaded { config, hsm, rules, .. } = loaded;
+    name_series(&metrics, &rules);
+    metrics.loaded_at.set(clock::seconds_since_1970());
     metrics.name_clients(config.clients.iter().map(|(client, _)| client.as_str()));
     for kind in FaultKind::ALL {
         metrics.worker_faults.with_label_values(&[kind.name()]);
     }
-    let ledger = Ledger::open(Settings { path: config.ledger, retention: config.retention })?;
+    let path = config.ledger.clone();
+    let ledger = Ledger::open(Settings { path, retention: config.retention })?;
     let program = std::env::current_exe().map_err(RunError::Program)?;
     let events = Arc::new(Counted(Arc::clone(&metrics)));
-    let pool = Pool::start(Arc::new(hsm), config.hsm, program, events)?;
-    Ok(Issuing {
-        policy,
-        verifiers,
-        units,
-        signers,
-        access,
+    let pool = Pool::start(Arc::new(hsm.clone()), config.hsm.clone(), program, events)?;
+    let app = Issuing {
+        rules: ArcSwap::from_pointee(rules),
         ledger,
         pool,
-        clock: Clock::new(config.synchronised_marker),
+        clock: Clock::new(config.synchronised_marker.clone()),
         metrics,
         ledger_keys: OnceCell::new(),
-    })
+    };
+    Ok((Arc::new(app), Arc::new(Started { file: file.to_owned(), config, hsm })))
+}
+
+/// Makes the series that the rules name exist, and says when their certificates and lists end.
+pub(super) fn name_series(metrics: &Metrics, rules: &Rules) {
+    for (issuer, signer) in &rules.signers {
+        metrics.key_not_after.with_label_values(&[issuer]).set(signer.not_after());
+    }
+    for end in &rules.ends {
+        metrics.file_not_after.with_label_values(&[&end.file]).set(end.at);
+    }
+    metrics.name_issuers(
+        rules.signers.iter().map(|(issuer, signer)| (issuer.as_str(), signer.alg().name())),
+    );
 }
 
 /// The passed socket, else one of our own; with the address that it really has.
@@ -175,22 +200,34 @@ fn bounds(limits: Limits) -> Bounds {
     }
 }
 
-/// The signals that end the daemon, caught from before it is ready.
+/// What a signal asks for.
+enum Wanted {
+    /// To drain and end.
+    Stop(&'static str),
+    /// To read the rules again.
+    Reload,
+}
+
+/// The signals that the daemon heeds, caught from before it is ready.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    hangup: Signal,
 }
 
 impl Signals {
     fn new() -> io::Result<Self> {
         let terminate = signal(SignalKind::terminate())?;
-        Ok(Self { terminate, interrupt: signal(SignalKind::interrupt())? })
+        let (interrupt, hangup) = (signal(SignalKind::interrupt())?, signal(SignalKind::hangup())?);
+        Ok(Self { terminate, interrupt, hangup })
     }
 
-    async fn next(mut self) -> &'static str {
+    async fn next(&mut self) -> Wanted {
         tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
+            biased;
+            _ = self.terminate.recv() => Wanted::Stop("SIGTERM"),
+            _ = self.interrupt.recv() => Wanted::Stop("SIGINT"),
+            _ = self.hangup.recv() => Wanted::Reload,
         }
     }
 }

@@ -271,6 +271,12 @@ impl SignerCertificate {
         &self.facts.der
     }
 
+    /// Gives the public key, in the encoding of its algorithm.
+    #[must_use]
+    pub fn public_key(&self) -> &[u8] {
+        self.facts.key.as_ref()
+    }
+
     /// Gives the key identifier.
     #[must_use]
     pub fn kid(&self) -> Kid {

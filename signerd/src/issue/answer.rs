@@ -2,7 +2,7 @@
 
 use super::judge::Judged;
 use super::plan::Plan;
-use super::{Batch, IssueError};
+use super::{Batch, IssueError, Warnings};
 use crate::hcert::Hcert;
 use crate::wire::cbor::{Bytes, write};
 use crate::wire::response::{
@@ -50,10 +50,16 @@ pub(super) fn withheld(batch: &Batch, judged: &Judged, now: i64) -> Result<Vec<u
 }
 
 /// The answer to a preview.
-pub(super) fn preview(batch: &Batch, judged: &Judged) -> Result<Vec<u8>, IssueError> {
+pub(super) fn preview(
+    batch: &Batch,
+    judged: &Judged,
+    warnings: Warnings,
+) -> Result<Vec<u8>, IssueError> {
     let results = judged.records.iter().map(|verdict| match verdict {
         Ok(approved) => {
-            PreviewResult::acceptable(approved.doses().iter().map(|d| d.number).collect())
+            let doses = approved.doses().iter().map(|dose| dose.number).collect();
+            let shown = warnings == Warnings::Shown;
+            PreviewResult::acceptable(doses, approved.warnings().iter().filter(|_| shown))
         }
         Err(reasons) => PreviewResult::rejected(reasons),
     });

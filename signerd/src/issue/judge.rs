@@ -3,10 +3,10 @@
 //! Runs on the processor pool and spreads the records over the cores. The limits of the batch and the
 //! rate of the client come first, because they need no signature to be verified.
 
-use policy::{Approved, DoseKey, Entry, Reason};
+use policy::{Approved, DoseKey, IssuerRules, Reason, Selection};
 use rayon::prelude::*;
 
-use super::{IssueError, Issuing};
+use super::{IssueError, Rules};
 use crate::access::Client;
 use crate::hcert::SignerCertificate;
 use crate::wire::record::{self, DecodedRecord};
@@ -39,11 +39,17 @@ impl Judged {
         let rejected = self.records.iter().filter_map(|verdict| verdict.as_ref().err());
         rejected.flatten().map(|reason| reason.code.as_str())
     }
+
+    /// The codes of all warnings, for the metrics.
+    pub(super) fn warnings(&self) -> impl Iterator<Item = &'static str> {
+        let approved = self.records.iter().filter_map(|verdict| verdict.as_ref().ok());
+        approved.flat_map(Approved::warnings).map(|warning| warning.code.as_str())
+    }
 }
 
 /// What a batch is judged by.
 pub(super) struct Bench<'a> {
-    pub(super) app: &'a Issuing,
+    pub(super) rules: &'a Rules,
     pub(super) client: &'a Client,
     pub(super) issuer: &'a str,
     pub(super) signer: &'a SignerCertificate,
@@ -53,45 +59,27 @@ pub(super) struct Bench<'a> {
 impl Bench<'_> {
     /// Judges the batch in `body`: its limits, its rate, the signer certificate, then its records.
     pub(super) fn judge(&self, body: &[u8], rate: Rate) -> Result<Judged, IssueError> {
-        let Bench { app, now, .. } = *self;
-        let rules = app.policy.issuer(self.issuer).ok_or(IssueError::IssuerNotAllowed)?;
+        let Bench { rules, now, .. } = *self;
+        let issuer = rules.policy.issuer(self.issuer).ok_or(IssueError::IssuerNotAllowed)?;
         let request = request::decode(body)?;
         let count = usize::try_from(request.record_count).unwrap_or(usize::MAX);
         // More records than the format allows were counted, not decoded: their number decides first.
-        policy::check_batch(rules, &[], count)?;
+        policy::check_batch(issuer, &[], count)?;
         let decoded: Vec<_> =
             request.records.par_iter().map(|entry| record::decode(entry.record)).collect();
-        policy::check_batch(rules, &dose_keys(&request.records, &decoded), count)?;
+        policy::check_batch(issuer, &dose_keys(issuer, &request.records, &decoded), count)?;
         if let Rate::Spend = rate {
-            app.access.spend(self.client, weight(&request.records, &decoded))?;
+            rules.access.spend(self.client, weight(&request.records, &decoded))?;
         }
-        let expires_at = policy::expiry(now, rules.validity_months(), self.signer.validity())?;
-        let entries = request.records.par_iter().zip(decoded);
-        let verdicts = entries.map(|(entry, decoded)| {
-            let decoded = decoded.map_err(|reason| vec![reason])?;
-            policy::judge(&evidence(app, entry, &decoded, now), rules, &app.policy, now)
-        });
-        Ok(Judged { records: verdicts.collect(), expires_at })
-    }
-}
-
-fn evidence<'a>(
-    app: &Issuing,
-    entry: &'a RecordEntry<'a>,
-    decoded: &'a DecodedRecord,
-    now: i64,
-) -> Entry<'a> {
-    Entry {
-        record: &decoded.record,
-        selected: entry.doses.as_deref(),
-        holder_digest: decoded.holder_digest,
-        identity: app.verifiers.check(entry.identity_statement),
-        facility: app.units.check(entry.facility_signature, entry.record, now),
+        let expires_at = policy::expiry(now, issuer.validity_months(), self.signer.validity())?;
+        let records = rules.verdicts(issuer, &request.records, decoded, now);
+        Ok(Judged { records, expires_at })
     }
 }
 
 /// The selected doses of every readable record, with the index of the record.
 fn dose_keys(
+    issuer: &IssuerRules,
     entries: &[RecordEntry<'_>],
     decoded: &[Result<DecodedRecord, Reason>],
 ) -> Vec<(usize, Vec<DoseKey>)> {
@@ -99,7 +87,8 @@ fn dose_keys(
     readable
         .filter_map(|(index, (entry, decoded))| {
             let record = &decoded.as_ref().ok()?.record;
-            Some((index, policy::dose_keys(record, entry.doses.as_deref())))
+            let selection = Selection::new(issuer, record, entry.doses.as_deref());
+            Some((index, policy::dose_keys(record, selection)))
         })
         .collect()
 }

@@ -30,7 +30,7 @@ pub(super) async fn certify(
     judged: &Judged,
     plan: &Plan,
 ) -> Result<Vec<Hcert>, IssueError> {
-    let rules = batch.rules(app)?;
+    let rules = batch.issuer_rules()?;
     let key = rules.key().to_owned();
     let window = Arc::new(Semaphore::new(CHUNKS_AT_THE_HSM));
     let mut chunks = JoinSet::new();

@@ -16,7 +16,7 @@ use tokio::sync::watch;
 
 pub use observability::observe;
 pub use signing::{SigningListener, sign};
-pub use tls::{ServerConfig, TlsError, TlsFiles, not_after, signing_config};
+pub use tls::{ServerConfig, TlsError, TlsFiles, ends, not_after, signing_config};
 
 /// How a listener bounds its peers.
 #[derive(Clone, Copy, Debug)]

@@ -17,6 +17,8 @@ use thiserror::Error;
 use x509_cert::Certificate;
 use x509_cert::der::Decode as _;
 
+use crate::ends::{self, End};
+
 /// The PEM texts that a TLS listener is made of.
 #[derive(Debug)]
 pub struct TlsFiles {
@@ -119,6 +121,24 @@ pub fn not_after(files: &TlsFiles) -> Result<i64, TlsError> {
     let leaf = Certificate::from_der(chain.first().ok_or_else(empty)?).map_err(|_| empty())?;
     let end = leaf.tbs_certificate().validity().not_after.to_unix_duration();
     Ok(i64::try_from(end.as_secs()).unwrap_or(i64::MAX))
+}
+
+/// When the files of the listener end.
+///
+/// # Errors
+/// A file cannot be read.
+pub fn ends(files: &TlsFiles) -> Result<Vec<End>, TlsError> {
+    let name = |file: &Path| file.display().to_string();
+    let certificates = |file: &PathBuf| {
+        let found = all::<CertificateDer<'static>>(file, "certificate")?;
+        Ok(ends::of_certificates(&name(file), found.iter().map(AsRef::as_ref)))
+    };
+    let lists = all::<CertificateRevocationListDer<'static>>(&files.client_crl, "revocation list")?;
+    let lists =
+        ends::of_revocation_lists(&name(&files.client_crl), lists.iter().map(AsRef::as_ref));
+    let server = certificates(&files.certificate)?.map(|end| End { needed: true, ..end });
+    let ends = [server, certificates(&files.client_ca)?, lists];
+    Ok(ends.into_iter().flatten().collect())
 }
 
 fn roots(file: &PathBuf) -> Result<RootCertStore, TlsError> {

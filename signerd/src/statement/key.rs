@@ -6,8 +6,9 @@ use aws_lc_rs::signature::{
 };
 use thiserror::Error;
 use x509_cert::Certificate;
+use x509_cert::der::Encode as _;
 use x509_cert::der::oid::ObjectIdentifier;
-use x509_cert::der::{Decode as _, Encode as _};
+use x509_cert::time::Time;
 
 /// A certificate whose key cannot verify statements. To blame: the operator. Do not retry.
 #[derive(Debug, Error)]
@@ -42,9 +43,8 @@ pub(super) enum VerificationKey {
 const RSA_ENCRYPTION: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
 
 impl VerificationKey {
-    /// The key of a certificate in DER.
-    pub(super) fn of_certificate(der: &[u8]) -> Result<Self, KeyError> {
-        let certificate = Certificate::from_der(der)?;
+    /// The key of a certificate.
+    pub(super) fn of(certificate: &Certificate) -> Result<Self, KeyError> {
         let info = certificate.tbs_certificate().subject_public_key_info();
         let spki = info.to_der()?;
         let parse = |algorithm: &'static dyn VerificationAlgorithm| {
@@ -69,4 +69,12 @@ impl VerificationKey {
         };
         key.verify_sig(message, signature).is_ok()
     }
+}
+
+/// From when to when a certificate is valid, in seconds since 1970, both included.
+pub(super) fn validity(certificate: &Certificate) -> (i64, i64) {
+    let validity = certificate.tbs_certificate().validity();
+    let seconds =
+        |time: &Time| i64::try_from(time.to_unix_duration().as_secs()).unwrap_or(i64::MAX);
+    (seconds(&validity.not_before), seconds(&validity.not_after))
 }

@@ -8,11 +8,13 @@
 mod cose;
 mod identity;
 mod key;
+mod trust;
 mod unit;
 
-pub use identity::Verifiers;
+pub use identity::{VerifierError, Verifiers};
 pub use key::KeyError;
-pub use unit::{RegisteredCertificate, TrustAnchors, UnitError, Units};
+pub use trust::TrustAnchors;
+pub use unit::{UnitError, Units};
 
 #[cfg(test)]
 mod tests;

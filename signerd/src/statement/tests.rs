@@ -1,12 +1,15 @@
 //! Statements made by certificates of this test, in every good form and in bad ones.
 
+use std::sync::Arc;
+
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, RSA_PKCS1_SHA256, RSA_PSS_SHA256, RsaKeyPair,
 };
 use coset::iana::Algorithm as Iana;
 use coset::{CborSerializable as _, CoseSign1Builder, HeaderBuilder, TaggedCborSerializable as _};
-use policy::{Evidence, Outcome, ReasonCode};
+use data_encoding::{BASE64, HEXUPPER};
+use policy::{Evidence, Outcome, Policy, ReasonCode, Registry};
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, IsCa, Issuer,
     KeyIdMethod, KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_RSA_SHA256, RevokedCertParams, SerialNumber,
@@ -98,15 +101,15 @@ impl Leaf {
         self.sha256()[..8].to_vec()
     }
 
-    fn registered(&self) -> RegisteredCertificate {
+    fn registered(&self) -> Registered {
         let certificate = Certificate::from_der(&self.der).unwrap();
         let tbs = certificate.tbs_certificate();
-        RegisteredCertificate {
-            unit: "79-TTYT-Q1".into(),
-            serial: tbs.serial_number().as_bytes().to_vec(),
+        Registered {
+            serial: HEXUPPER.encode(tbs.serial_number().as_bytes()),
             issuer: tbs.issuer().to_string(),
-            sha256: self.sha256(),
-            der: self.der.clone(),
+            sha256: HEXUPPER.encode(&self.sha256()),
+            der: BASE64.encode(&self.der),
+            more: String::new(),
         }
     }
 
@@ -145,6 +148,48 @@ impl Leaf {
     }
 }
 
+/// A row of the registry.
+#[derive(Clone)]
+struct Registered {
+    serial: String,
+    issuer: String,
+    sha256: String,
+    der: String,
+    /// Further keys of the registration.
+    more: String,
+}
+
+impl Registered {
+    /// The registry that has this row alone.
+    fn registry(&self) -> Arc<Registry> {
+        let Self { serial, issuer, sha256, der, more } = self;
+        let text = policy_text(&format!(
+            "[[facility]]\nid = \"79-TTYT-Q1\"\nname = \"A\"\n[[facility.certificate]]\n\
+             issuer = {issuer:?}\nserial = {serial:?}\nsha256 = {sha256:?}\nder = {der:?}\n{more}"
+        ));
+        Arc::clone(Policy::parse(&text).unwrap().registry())
+    }
+}
+
+/// A policy with one issuer, and more tables.
+fn policy_text(more: &str) -> String {
+    format!(
+        "version = 1\n[issuer.a]\nclients = []\niss = \"VN\"\nissuing_body = \"A\"\n\
+         assurance = \"asserted\"\nfacility_signature = \"optional\"\n{more}"
+    )
+}
+
+/// Verifiers with one gateway, whose table has more keys.
+fn verifiers_with(gateway: &Leaf, more: &str) -> Verifiers {
+    let text = policy_text(&format!("[[verifier]]\ncertificate = \"v.pem\"\n{more}"));
+    let policy = Policy::parse(&text).unwrap();
+    Verifiers::new(policy.verifiers().iter().map(|v| (v, gateway.der.as_slice()))).unwrap()
+}
+
+fn verifiers(gateway: &Leaf) -> Verifiers {
+    verifiers_with(gateway, "")
+}
+
 fn p256() -> KeyPair {
     KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap()
 }
@@ -154,6 +199,10 @@ fn rsa() -> KeyPair {
 }
 
 fn claims(outcome: &str) -> Vec<u8> {
+    claims_at(outcome, NOW)
+}
+
+fn claims_at(outcome: &str, checked_at: i64) -> Vec<u8> {
     #[derive(serde::Serialize)]
     struct Claims<'a> {
         outcome: &'a str,
@@ -161,11 +210,11 @@ fn claims(outcome: &str) -> Vec<u8> {
         holder_digest: crate::wire::cbor::Bytes<'a>,
     }
     let holder_digest = crate::wire::cbor::Bytes(&[7; 32]);
-    write::to_vec(&Claims { outcome, checked_at: NOW, holder_digest }).unwrap()
+    write::to_vec(&Claims { outcome, checked_at, holder_digest }).unwrap()
 }
 
 fn identity_code(verifiers: &Verifiers, statement: &[u8]) -> Option<ReasonCode> {
-    match verifiers.check(Some(statement)) {
+    match verifiers.check(Some(statement), NOW) {
         Evidence::Refused(code) => Some(code),
         Evidence::Verified(_) | Evidence::Missing => None,
     }
@@ -180,7 +229,7 @@ fn facility_code(units: &Units, signature: &[u8], now: i64) -> Option<ReasonCode
 
 fn units(leaf: &Leaf, ca: &Ca, revoked: &[u64]) -> Units {
     let trust = TrustAnchors::new([ca.der.as_slice()], [ca.crl(revoked).as_slice()]).unwrap();
-    Units::new([leaf.registered()], trust).unwrap()
+    Units::new(leaf.registered().registry(), trust).unwrap()
 }
 
 #[test]
@@ -189,9 +238,9 @@ fn a_statement_of_a_registered_gateway_is_read() {
     let ca = Ca::new("ca");
     for (alg, key) in [(Iana::ES256, p256()), (Iana::PS256, rsa())] {
         let gateway = ca.leaf(key, 2);
-        let verifiers = Verifiers::new([gateway.der.as_slice()]).unwrap();
+        let verifiers = verifiers(&gateway);
         let Evidence::Verified(statement) =
-            verifiers.check(Some(&gateway.statement(alg, claims("not_found"))))
+            verifiers.check(Some(&gateway.statement(alg, claims("not_found"))), NOW)
         else {
             panic!("{alg:?}")
         };
@@ -205,8 +254,8 @@ fn a_statement_that_is_forged_or_malformed_is_refused() {
     // A statement with any bit changed, of a stranger, of another form or with another outcome is refused.
     let ca = Ca::new("ca");
     let (gateway, stranger) = (ca.leaf(p256(), 2), ca.leaf(p256(), 3));
-    let verifiers = Verifiers::new([gateway.der.as_slice()]).unwrap();
-    assert!(matches!(verifiers.check(None), Evidence::Missing));
+    let verifiers = verifiers(&gateway);
+    assert!(matches!(verifiers.check(None, NOW), Evidence::Missing));
     let unknown = stranger.statement(Iana::ES256, claims("matched"));
     assert_eq!(identity_code(&verifiers, &unknown), Some(ReasonCode::IdentityVerifierUnknown));
     let good = gateway.statement(Iana::ES256, claims("matched"));
@@ -224,7 +273,7 @@ fn headers_are_exactly_as_expected() {
     // Anything in the unprotected header, `crit`, an unknown label or a missing tag is refused.
     let ca = Ca::new("ca");
     let gateway = ca.leaf(p256(), 2);
-    let verifiers = Verifiers::new([gateway.der.as_slice()]).unwrap();
+    let verifiers = verifiers(&gateway);
     let header = || HeaderBuilder::new().algorithm(Iana::ES256).key_id(gateway.kid());
     let message = |protected: HeaderBuilder, unprotected: HeaderBuilder| {
         CoseSign1Builder::new()
@@ -335,14 +384,84 @@ fn a_certificate_must_agree_with_its_registration() {
     let ca = Ca::new("ca");
     let good = ca.leaf(p256(), 2).registered();
     let cases = [
-        ("issuer", RegisteredCertificate { issuer: "CN=another".into(), ..good.clone() }),
-        ("serial", RegisteredCertificate { serial: vec![9], ..good.clone() }),
-        ("sha256", RegisteredCertificate { sha256: [0; 32], ..good }),
+        ("issuer", Registered { issuer: "CN=another".into(), ..good.clone() }),
+        ("serial", Registered { serial: "09".into(), ..good.clone() }),
+        ("sha256", Registered { sha256: "00".repeat(32), ..good }),
     ];
-    for (expected, registration) in cases {
-        match Units::new([registration], TrustAnchors::default()).unwrap_err() {
-            UnitError::Registration { field, .. } => assert_eq!(field, expected),
-            other => panic!("{other}"),
+    for (expected, registered) in cases {
+        match &Units::new(registered.registry(), TrustAnchors::default()).unwrap_err()[..] {
+            [UnitError::Registration { field, .. }] => assert_eq!(*field, expected),
+            other => panic!("{other:?}"),
         }
     }
+}
+
+#[test]
+fn a_registration_counts_on_its_days_alone() {
+    // Outside the days of its registration, or suspended, a certificate is as good as unregistered.
+    let ca = Ca::new("ca");
+    let leaf = ca.leaf(p256(), 2);
+    let signature = leaf.facility_signature(Iana::ES256, RECORD);
+    let code = |more: &str| {
+        let trust = TrustAnchors::new([ca.der.as_slice()], [ca.crl(&[]).as_slice()]).unwrap();
+        let registered = Registered { more: more.to_owned(), ..leaf.registered() };
+        facility_code(&Units::new(registered.registry(), trust).unwrap(), &signature, NOW)
+    };
+    let unregistered = Some(ReasonCode::FacilityCertificateUnregistered);
+    assert_eq!(code("valid_from = \"2026-01-01\"\nvalid_to = \"2029-12-31\""), None);
+    assert_eq!(code("valid_from = \"2029-12-31\""), unregistered);
+    assert_eq!(code("valid_to = \"2026-01-01\""), unregistered);
+    assert_eq!(code("status = \"suspended\""), unregistered);
+}
+
+#[test]
+fn a_gateway_counts_while_it_is_one() {
+    // A look-up counts if the gateway was registered, and its certificate not over, when it looked.
+    let ca = Ca::new("ca");
+    let gateway = ca.leaf(p256(), 2);
+    let statement = gateway.statement(Iana::ES256, claims("matched"));
+    let code = |more: &str| identity_code(&verifiers_with(&gateway, more), &statement);
+    let unknown = Some(ReasonCode::IdentityVerifierUnknown);
+    assert_eq!(code("valid_from = \"2026-01-01\"\nvalid_to = \"2029-12-31\""), None);
+    assert_eq!(code("valid_from = \"2029-12-31\""), unknown);
+    assert_eq!(code("valid_to = \"2026-01-01\""), unknown);
+    let at = |checked_at| {
+        let statement = gateway.statement(Iana::ES256, claims_at("matched", checked_at));
+        match verifiers(&gateway).check(Some(&statement), checked_at) {
+            Evidence::Refused(code) => Some(code),
+            Evidence::Verified(_) | Evidence::Missing => None,
+        }
+    };
+    // 2030-01-01T00:00:00Z, the certificate's last second.
+    assert_eq!((at(1_893_456_000), at(1_893_456_001)), (None, unknown));
+    assert_eq!(at(0), None, "an old look-up is stale, which the judge tells");
+}
+
+#[test]
+fn a_gateways_own_words_have_the_meaning_they_were_given() {
+    // A word of the policy's table means what it says there; any other word is no outcome.
+    let ca = Ca::new("ca");
+    let gateway = ca.leaf(p256(), 2);
+    let verifiers = verifiers_with(&gateway, "outcomes = { khop = \"matched\" }");
+    for (word, outcome) in
+        [("khop", Some(Outcome::Matched)), ("not_found", Some(Outcome::NotFound)), ("khac", None)]
+    {
+        let statement = gateway.statement(Iana::ES256, claims(word));
+        let found = match verifiers.check(Some(&statement), NOW) {
+            Evidence::Verified(statement) => Some(statement.outcome),
+            Evidence::Refused(_) | Evidence::Missing => None,
+        };
+        assert_eq!(found, outcome, "{word}");
+    }
+}
+
+#[test]
+fn two_gateways_do_not_share_a_kid() {
+    // A certificate that stands twice is refused at start: a statement would not name its verifier.
+    let ca = Ca::new("ca");
+    let gateway = ca.leaf(p256(), 2);
+    let text = policy_text("[[verifier]]\ncertificate = \"v.pem\"\n");
+    let policy = Policy::parse(&text).unwrap();
+    let twice = [(&policy.verifiers()[0], gateway.der.as_slice()); 2];
+    assert!(matches!(Verifiers::new(twice), Err(VerifierError::Kid { .. })));
 }

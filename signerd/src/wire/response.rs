@@ -101,6 +101,16 @@ impl From<&policy::Reason> for ReasonOut {
     }
 }
 
+impl From<&policy::Warning> for ReasonOut {
+    fn from(warning: &policy::Warning) -> Self {
+        Self {
+            code: warning.code.as_str(),
+            path: warning.path.clone(),
+            detail: warning.code.detail().to_owned(),
+        }
+    }
+}
+
 /// 200 to `POST /v1/batches/preview`.
 #[derive(Debug, Serialize)]
 pub struct PreviewResponse<'a> {
@@ -122,6 +132,9 @@ pub enum PreviewResult {
         doses: Vec<u8>,
         /// "acceptable".
         status: &'static str,
+        /// What is odd about it, for a client that asked.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        warnings: Vec<ReasonOut>,
     },
     /// Nothing would be signed, for these reasons.
     Rejected {
@@ -134,8 +147,12 @@ pub enum PreviewResult {
 
 impl PreviewResult {
     /// The result of a record that would be certified.
-    pub fn acceptable(doses: Vec<u8>) -> Self {
-        Self::Acceptable { doses, status: "acceptable" }
+    pub fn acceptable<'a>(
+        doses: Vec<u8>,
+        warnings: impl Iterator<Item = &'a policy::Warning>,
+    ) -> Self {
+        let warnings = warnings.map(ReasonOut::from).collect();
+        Self::Acceptable { doses, status: "acceptable", warnings }
     }
 
     /// The result of a record that would be rejected.
@@ -195,8 +212,14 @@ mod tests {
             batch_id: Bytes(&[2; 16]),
             issued_at: 1_650_000_000,
         });
-        let results =
-            vec![PreviewResult::acceptable(vec![1, 2]), PreviewResult::rejected(&reasons)];
+        let warning = policy::Warning {
+            code: policy::WarningCode::IntervalShort,
+            path: "/record/doses/1/date".to_owned(),
+        };
+        let results = vec![
+            PreviewResult::acceptable(vec![1, 2], [&warning].into_iter()),
+            PreviewResult::rejected(&reasons),
+        ];
         gated(&PreviewResponse { issuer: "vn-moh", results, batch_id: Bytes(&[2; 16]) });
         gated(&[TrustListEntry {
             alg: -37,

@@ -96,6 +96,7 @@ fn judged(decoded: &DecodedRecord, tree: &Value) -> Vec<ReasonCode> {
                 holder_digest: decoded.holder_digest,
                 outcome: Outcome::Matched,
                 checked_at: NOW - 60,
+                age_days_max: None,
             }),
             facility: Evidence::Verified(FacilitySigner { unit: first.clone() }),
         };

@@ -23,13 +23,13 @@ pub fn check(data: &[u8]) {
 /// What the input came to, as it is and signed by everybody who could have signed it.
 pub(crate) fn outcomes(data: &[u8]) -> Vec<Result<&'static str, ReasonCode>> {
     let fixture = &*FIXTURE;
-    let mut outcomes = vec![identity(fixture, data)];
+    let mut outcomes = identity(fixture, data).to_vec();
     outcomes.extend(facility(fixture, data));
     let Some(message) = Message::read(data) else { return outcomes };
     if let Some(payload) = message.payload.as_deref()
         && let Some(signed) = with_signature(data, &message, |m| fixture.gateway.sign(m), payload)
     {
-        outcomes.push(identity(fixture, &signed));
+        outcomes.extend(identity(fixture, &signed));
     }
     for unit in &fixture.facilities {
         if let Some(signed) = with_signature(data, &message, |m| unit.sign(m), RECORD) {
@@ -54,16 +54,21 @@ fn with_signature(
 /// What an identity statement comes to, in a form that can be compared.
 type Identity = Result<([u8; 32], Outcome, i64), ReasonCode>;
 
-fn identity(fixture: &Fixture, data: &[u8]) -> Result<&'static str, ReasonCode> {
-    let ours: Identity = match fixture.verifiers.check(Some(data)) {
-        Evidence::Verified(IdentityStatement { holder_digest, outcome, checked_at }) => {
-            Ok((holder_digest, outcome, checked_at))
-        }
-        Evidence::Refused(code) => Err(code),
-        Evidence::Missing => unreachable!("there is a statement"),
-    };
-    assert_eq!(ours, model::identity(fixture, data), "{data:02x?}");
-    ours.map(|_| "identity statement")
+fn identity(fixture: &Fixture, data: &[u8]) -> [Result<&'static str, ReasonCode>; 2] {
+    fixture.times.each_ref().map(|(_, now)| {
+        let ours: Identity = match fixture.verifiers.check(Some(data), *now) {
+            Evidence::Verified(statement) => {
+                let IdentityStatement { holder_digest, outcome, checked_at, age_days_max } =
+                    statement;
+                assert_eq!(age_days_max, Some(60), "the verifier's own limit");
+                Ok((holder_digest, outcome, checked_at))
+            }
+            Evidence::Refused(code) => Err(code),
+            Evidence::Missing => unreachable!("there is a statement"),
+        };
+        assert_eq!(ours, model::identity(fixture, data, *now), "{data:02x?} at {now}");
+        ours.map(|_| "identity statement")
+    })
 }
 
 fn facility(fixture: &Fixture, data: &[u8]) -> [Result<&'static str, ReasonCode>; 2] {

@@ -6,20 +6,21 @@
     reason = "without its fixture the target cannot run at all"
 )]
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _,
     UnparsedPublicKey,
 };
-use policy::ReasonCode;
+use data_encoding::{BASE64, HEXUPPER};
+use policy::{Policy, ReasonCode};
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType, IsCa, Issuer,
     KeyIdMethod, KeyPair, RevokedCertParams, SerialNumber, date_time_ymd,
 };
 use sha2::{Digest as _, Sha256};
-use signerd::statement::{RegisteredCertificate, TrustAnchors, Units, Verifiers};
+use signerd::statement::{TrustAnchors, Units, Verifiers};
 use x509_cert::Certificate;
 use x509_cert::der::Decode as _;
 
@@ -30,6 +31,10 @@ pub(super) const RECORD: &[u8] = b"the bytes of a record";
 const DURING: i64 = 1_800_000_000;
 /// After the last of them ended.
 const AFTERWARDS: i64 = 2_200_000_000;
+/// The last second of every certificate: 2035-01-01, midnight.
+pub(super) const NOT_AFTER: i64 = 2_051_222_400;
+/// 2022-01-01 in Viet Nam: from when the gateway is a verifier, by the policy.
+pub(super) const VERIFIER_FROM: i64 = 1_640_970_000;
 /// The serial number that is on the revocation list.
 const REVOKED: u8 = 3;
 
@@ -104,16 +109,19 @@ impl Signer {
         self.fault
     }
 
-    fn registered(&self) -> RegisteredCertificate {
+    /// Its rows of the registry.
+    fn registration(&self) -> String {
         let certificate = Certificate::from_der(&self.der).expect("our certificate");
         let tbs = certificate.tbs_certificate();
-        RegisteredCertificate {
-            unit: self.unit.to_owned(),
-            serial: tbs.serial_number().as_bytes().to_vec(),
-            issuer: tbs.issuer().to_string(),
-            sha256: self.sha256,
-            der: self.der.clone(),
-        }
+        format!(
+            "[[facility]]\nid = {unit:?}\nname = {unit:?}\n[[facility.certificate]]\n\
+             issuer = \"{issuer}\"\nserial = \"{serial}\"\nsha256 = \"{sha256}\"\nder = \"{der}\"\n",
+            unit = self.unit,
+            issuer = tbs.issuer(),
+            serial = HEXUPPER.encode(tbs.serial_number().as_bytes()),
+            sha256 = HEXUPPER.encode(&self.sha256),
+            der = BASE64.encode(&self.der),
+        )
     }
 }
 
@@ -129,15 +137,23 @@ impl Fixture {
         foreign.fault = Some(ReasonCode::FacilityCertificateUntrusted);
         let facilities = [good, revoked, foreign];
         let crl = revocation_list(&ca);
+        let policy = policy(&facilities);
         let times = [DURING, AFTERWARDS].map(|now| {
             let trust = TrustAnchors::new([ca_der.as_slice()], [crl.as_slice()]);
-            let units =
-                Units::new(facilities.iter().map(Signer::registered), trust.expect("an authority"));
+            let units = Units::new(Arc::clone(policy.registry()), trust.expect("an authority"));
             (units.expect("units"), now)
         });
-        let verifiers = Verifiers::new([gateway.der.as_slice()]).expect("a verifier");
+        let gateways = policy.verifiers().iter().map(|verifier| (verifier, gateway.der.as_slice()));
+        let verifiers = Verifiers::new(gateways).expect("a verifier");
         Self { gateway, verifiers, facilities, times }
     }
+}
+
+/// A policy that registers them; what it says of issuers does not count here.
+fn policy(facilities: &[Signer]) -> Policy {
+    let rows: String = facilities.iter().map(Signer::registration).collect();
+    let text = format!("{}\n{rows}", include_str!("../../policy.toml"));
+    Policy::parse(&text).expect("a good policy")
 }
 
 fn authority(name: &str, number: u8) -> (Issuer<'static, KeyPair>, Vec<u8>) {

@@ -6,7 +6,7 @@ use sha2::{Digest as _, Sha256};
 use signerd::wire::cbor::{Limits, gate};
 
 use super::Identity;
-use super::fixture::{Fixture, RECORD, Signer};
+use super::fixture::{Fixture, NOT_AFTER, RECORD, Signer, VERIFIER_FROM};
 use crate::cbor;
 
 const ES256: i128 = -7;
@@ -75,7 +75,7 @@ fn strict(data: &[u8]) -> Option<(Message, Header)> {
 }
 
 /// What an identity statement must come to.
-pub(super) fn identity(fixture: &Fixture, data: &[u8]) -> Identity {
+pub(super) fn identity(fixture: &Fixture, data: &[u8], now: i64) -> Identity {
     let invalid = ReasonCode::IdentityStatementInvalid;
     let (message, header) = strict(data).ok_or(invalid)?;
     let signed_by_certificate = header.chain.is_some() || header.thumbprint.is_some();
@@ -91,14 +91,18 @@ pub(super) fn identity(fixture: &Fixture, data: &[u8]) -> Identity {
     // The gateway's key is of P-256.
     let verified =
         header.algorithm == ES256 && fixture.gateway.verifies(&signed, &message.signature);
-    verified.then(|| claims(payload)).flatten().ok_or(invalid)
+    let claims = verified.then(|| claims(payload)).flatten().ok_or(invalid)?;
+    let counted = claims.2.min(now);
+    let is_verifier = (VERIFIER_FROM..=NOT_AFTER).contains(&counted);
+    is_verifier.then_some(claims).ok_or(ReasonCode::IdentityVerifierUnknown)
 }
 
 fn claims(payload: &[u8]) -> Option<([u8; 32], Outcome, i64)> {
     gate::check(payload, &Limits::SMALL_MAP).ok()?;
     let claims = cbor::lenient(payload)?;
     let outcome = match cbor::member(&claims, "outcome")?.as_text()? {
-        "matched" => Outcome::Matched,
+        // The second is the policy's own word.
+        "matched" | "khop" => Outcome::Matched,
         "mismatched" => Outcome::Mismatched,
         "not_found" => Outcome::NotFound,
         _ => return None,

@@ -22,6 +22,7 @@ fn identity() -> Vec<(&'static str, Vec<u8>)> {
         ("identity-mismatched", by_kid(-7, claims("mismatched", 0.into()))),
         ("identity-not-found", by_kid(-7, claims("not_found", i64::MAX.into()))),
         ("identity-beyond-time", by_kid(-7, claims("matched", u64::MAX.into()))),
+        ("identity-own-word", by_kid(-7, claims("khop", 1_799_999_000.into()))),
         ("identity-negative-time", by_kid(-7, claims("matched", (-1).into()))),
         ("identity-outcome", by_kid(-7, claims("perhaps", 1.into()))),
         ("identity-no-claims", by_kid(-7, encode(&Value::Map(Vec::new())))),

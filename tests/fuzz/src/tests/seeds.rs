@@ -104,7 +104,13 @@ fn policies() -> Seeds {
         ("certificate-bad", format!("{good}{}", certificate.replace('B', "Z")).into_bytes()),
         ("crlf", good.replace('\n', "\r\n").into_bytes()),
         ("byte-order-mark", format!("\u{feff}{good}").into_bytes()),
-        ("inline", "version=1\nissuer={a={clients=[],iss=\"VN\",issuing_body='''x'''}}\nverifier=[{certificate=\"v\"}]\nfacility_trust={ca=[\"c\"]}\n".into()),
+        ("inline", "version=1\nissuer={a={clients=[],iss=\"VN\",issuing_body='''x'''}}\nverifier=[{certificate=\"v\"}]\nfacility_trust={ca=[\"c\"],crl=[\"d\"]}\n".into()),
+        ("registry-toml", registry(good, "r.toml", &format!("version = 1\n[[facility]]\nid = \"a\"\nname = \"b\"\n{certificate}"))),
+        ("registry-csv", registry(good, "r.csv", "id,name,areas,managed_by,delegates,status\na,\"b, c\",79;01,m,d;e,active\n")),
+        ("registry-csv-crlf", registry(good, "r.csv", "\u{feff}id,name\r\na,\"b\r\nc\"\r\na,b\r\n")),
+        ("registry-csv-certificate", registry(good, "r.csv", "id,name,certificate_issuer,certificate_serial,certificate_sha256,certificate_der\na,b,CN=CA,0A,abababababababababababababababababababababababababababababababab,MAMCAQU=\na,,CN=CA,0B,x,y\n")),
+        ("registry-csv-columns", registry(good, "r.csv", "id,nom\n\"a")),
+        ("registry-no-file", registry(good, "r\\u001b.csv", "").split(|byte| *byte == 0xc).next().unwrap_or_default().to_vec()),
         ("empty", "version = 1\n".into()),
         ("version", wrong("version = 1", "version = 2")),
         ("unknown-key", wrong("[issuer.strict]", "[issuer.strict]\nextra = true")),
@@ -123,6 +129,12 @@ fn policies() -> Seeds {
         ("deep", format!("x = {}", "[".repeat(200)).into_bytes()),
         ("dotted", "version = 1\nissuer.a.\"b\\u001b\".c = 1\n".into()),
     ])
+}
+
+/// A policy that names a registry file, and that file.
+fn registry(policy: &str, name: &str, file: &str) -> Vec<u8> {
+    let policy = policy.replacen("\n[issuer", &format!("\nregistry = [\"{name}\"]\n[issuer"), 1);
+    format!("{policy}\u{c}{file}").into_bytes()
 }
 
 fn records() -> Seeds {

@@ -6,11 +6,14 @@
 //! 1,000 records with 2 doses each over mTLS into the durable ledger. Each end-to-end round is divided
 //! by the mean of the ceilings before and after it. A table and one line of JSON on standard output.
 //!
+//! `bench judging [--rounds N]` measures the judge alone, see [`judging`].
+//!
 //! Requests are made before the clock starts and answers are verified after it stops, so that the
 //! client costs little; what it costs is measured too. The time of a round is all of its time: from
 //! the first byte sent to the last byte of the last answer.
 
 mod cpu;
+mod judging;
 mod load;
 mod report;
 mod series;
@@ -25,8 +28,8 @@ use self::series::Series;
 /// Everything that can go wrong ends the benchmark with one sentence.
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
-const USAGE: &str =
-    "usage: bench [--rounds N] [--seconds S] [--in-flight N] [--issuer vn-moh|vn-moh-ec]";
+const USAGE: &str = "usage: bench [--rounds N] [--seconds S] [--in-flight N] \
+                     [--issuer vn-moh|vn-moh-ec], or: bench judging [--rounds N]";
 
 fn main() -> ExitCode {
     // Figures of a debug build would be quoted one day.
@@ -35,7 +38,10 @@ fn main() -> ExitCode {
              target/release/bench"
             .into())
     } else {
-        Options::read(std::env::args().skip(1)).and_then(|options| run(&options))
+        let mut words = std::env::args().skip(1).peekable();
+        let judging = words.next_if(|word| word == "judging").is_some();
+        Options::read(words)
+            .and_then(|options| if judging { judging::run(options.rounds) } else { run(&options) })
     };
     match ended {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,0 +1,233 @@
+//! The reading of the rules: `policy.toml` and every file that it names, joined with the clients of
+//! `signerd.toml` and the keys of `hsm.toml`.
+//!
+//! In: the checked front and HSM configuration. Out: [`Rules`], or every fault with its file, member and
+//! remedy. The start, a reload and `signerd check` share it.
+
+use std::collections::{HashMap, HashSet};
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use hsm_config::{Algorithm, HsmConfig};
+use policy::{IssuerRules, Policy, Registry};
+use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};
+
+use super::load::{collect, fault};
+use crate::access::{Access, Client, Identity};
+use crate::config::{Config, Fault};
+use crate::ends::{self, End};
+use crate::hcert::{Alg, SignerCertificate};
+use crate::issue::Rules;
+use crate::statement::{TrustAnchors, Units, Verifiers};
+
+/// How many certificates of the registry are told at once? More than a person mends between two looks.
+const UNIT_FAULTS_MAX: usize = 100;
+
+/// Reads and checks the rules.
+pub(super) fn read(config: &Config, hsm: &HsmConfig) -> Result<Rules, Vec<Fault>> {
+    let policy = policy(config)?;
+    let mut faults = unknown_units(config, &policy);
+    let mut ends = Vec::new();
+    let access = collect(access(config, &policy), &mut faults);
+    let signers = collect(signers(config, hsm, &policy), &mut faults);
+    let verifiers = collect(verifiers(config, &policy, &mut ends), &mut faults);
+    let units = collect(units(config, &policy, &mut ends), &mut faults);
+    match (access, signers, verifiers, units) {
+        (Some(access), Some(signers), Some(verifiers), Some(units)) if faults.is_empty() => {
+            Ok(Rules { policy, verifiers, units, signers, access, ends })
+        }
+        _ => Err(faults),
+    }
+}
+
+fn policy(config: &Config) -> Result<Policy, Vec<Fault>> {
+    let text = super::load::text(&config.policy)?;
+    let folder = config.policy.parent().unwrap_or(Path::new("."));
+    let files = |name: &str| fs::read_to_string(folder.join(name)).map_err(|e| e.to_string());
+    Policy::parse_with(&text, &files).map_err(|faults| {
+        let in_file = |fault: policy::Fault| Fault {
+            file: fault.file.map_or_else(|| config.policy.clone(), |name| folder.join(name)),
+            line: fault.line,
+            key: fault.key,
+            problem: fault.problem,
+            remedy: fault.remedy,
+        };
+        faults.into_iter().map(in_file).collect()
+    })
+}
+
+/// Names of units and areas in an issuer's rules that the registry does not have: slips of the pen, for
+/// which every record would be refused.
+fn unknown_units(config: &Config, policy: &Policy) -> Vec<Fault> {
+    let registry: &Registry = policy.registry();
+    let areas: HashSet<&str> =
+        registry.facilities().iter().flat_map(|unit| unit.areas()).map(String::as_str).collect();
+    let mut faults = Vec::new();
+    for rules in policy.issuers() {
+        let key = |name: &str| format!("issuer.{}.{name}", rules.id());
+        for unit in rules.facilities().filter(|unit| registry.facility(unit).is_none()) {
+            let problem = format!("unit {unit:?} is not in the registry");
+            let remedy = "register it, or correct its id";
+            faults.push(fault(&config.policy, &key("facilities"), problem, remedy));
+        }
+        for area in rules.areas().filter(|area| !areas.contains(area)) {
+            let problem = format!("no registered unit is in area {area:?}");
+            let remedy = "give its units that area, or correct the code";
+            faults.push(fault(&config.policy, &key("areas"), problem, remedy));
+        }
+    }
+    faults
+}
+
+/// Joins the table of clients with the issuers that the policy gives them.
+fn access(config: &Config, policy: &Policy) -> Result<Access, Vec<Fault>> {
+    let known: HashSet<&str> = config.clients.iter().map(|(id, _)| id.as_str()).collect();
+    let mut faults = Vec::new();
+    for rules in policy.issuers() {
+        for client in rules.clients().iter().filter(|client| !known.contains(client.as_str())) {
+            let problem = format!("client {client:?} is not in signerd.toml");
+            let key = format!("issuer.{}.clients", rules.id());
+            let remedy = "add a [[client]] there, or remove it";
+            faults.push(fault(&config.policy, &key, problem, remedy));
+        }
+    }
+    if !faults.is_empty() {
+        return Err(faults);
+    }
+    let row = |(id, identity): &(String, Identity)| {
+        let issuers = policy.issuers().filter(|rules| rules.allows_client(id));
+        let issuers = issuers.map(|rules| rules.id().to_owned()).collect();
+        (identity.clone(), Client { id: id.clone(), issuers })
+    };
+    Ok(Access::new(config.clients.iter().map(row), config.rate))
+}
+
+/// Reads the signer certificate of every issuer's key and holds it against the key's algorithm.
+fn signers(
+    config: &Config,
+    hsm: &HsmConfig,
+    policy: &Policy,
+) -> Result<HashMap<String, Arc<SignerCertificate>>, Vec<Fault>> {
+    let mut signers = HashMap::new();
+    let mut faults = Vec::new();
+    for rules in policy.issuers() {
+        let Some(key) = hsm.key(rules.key()) else {
+            let problem = format!("key {:?} is not in hsm.toml", rules.key());
+            let member = format!("issuer.{}.key", rules.id());
+            faults.push(fault(&config.policy, &member, problem, "name a [key.…] of hsm.toml"));
+            continue;
+        };
+        faults.extend(other_algorithm(config, rules, key));
+        match signer(key) {
+            Ok(signer) => drop(signers.insert(rules.id().to_owned(), Arc::new(signer))),
+            Err(problem) => {
+                let problem = format!("{}: {problem}", key.certificate().display());
+                let member = format!("key.{}.certificate", rules.key());
+                let remedy = "put the PEM certificate of this key there";
+                faults.push(fault(&config.hsm, &member, problem, remedy));
+            }
+        }
+    }
+    if faults.is_empty() { Ok(signers) } else { Err(faults) }
+}
+
+/// The policy may say which algorithm an issuer signs with; the key must then be of that one.
+fn other_algorithm(config: &Config, rules: &IssuerRules, key: &hsm_config::Key) -> Option<Fault> {
+    let wanted = match rules.algorithm()? {
+        policy::Algorithm::Es256 => Algorithm::Es256,
+        policy::Algorithm::Ps256 => Algorithm::Ps256,
+    };
+    (wanted != key.algorithm()).then(|| {
+        let problem = format!("key {:?} of hsm.toml is of another algorithm", rules.key());
+        let member = format!("issuer.{}.algorithm", rules.id());
+        fault(&config.policy, &member, problem, "name another key, or correct the algorithm")
+    })
+}
+
+fn signer(key: &hsm_config::Key) -> Result<SignerCertificate, String> {
+    let pem = fs::read(key.certificate()).map_err(|error| error.to_string())?;
+    let signer = SignerCertificate::from_pem(&pem).map_err(|error| error.to_string())?;
+    let expected = match key.algorithm() {
+        Algorithm::Es256 => Alg::Es256,
+        Algorithm::Ps256 => Alg::Ps256,
+    };
+    if signer.alg() == expected {
+        Ok(signer)
+    } else {
+        Err(format!("certificate is for {}, not {}", signer.alg().name(), expected.name()))
+    }
+}
+
+fn verifiers(
+    config: &Config,
+    policy: &Policy,
+    ends: &mut Vec<End>,
+) -> Result<Verifiers, Vec<Fault>> {
+    let mut read = Vec::new();
+    for verifier in policy.verifiers() {
+        let file = [verifier.certificate().to_owned()];
+        let certificates: Vec<CertificateDer<'static>> =
+            pem_files(config, &file, "verifier.certificate")?;
+        let [certificate] = &certificates[..] else {
+            let path = config.policy.with_file_name(verifier.certificate());
+            let problem = format!("has {} certificates", certificates.len());
+            let remedy = "leave the gateway's own there, and give others a [[verifier]] each";
+            return Err(vec![fault(&path, "verifier.certificate", problem, remedy)]);
+        };
+        ends.extend(ends::of_certificates(verifier.certificate(), [certificate.as_ref()]));
+        read.push((verifier, certificate.clone()));
+    }
+    let read = read.iter().map(|(verifier, certificate)| (*verifier, certificate.as_ref()));
+    Verifiers::new(read).map_err(|error| {
+        vec![fault(&config.policy, "verifier", error, "register a P-256 or RSA-2048 certificate")]
+    })
+}
+
+fn units(config: &Config, policy: &Policy, ends: &mut Vec<End>) -> Result<Units, Vec<Fault>> {
+    let trust = policy.facility_trust();
+    let mut anchors: Vec<CertificateDer<'static>> = Vec::new();
+    for file in &trust.ca {
+        let found = pem_files(config, std::slice::from_ref(file), "facility_trust.ca")?;
+        ends.extend(ends::of_certificates(file, found.iter().map(AsRef::as_ref)));
+        anchors.extend(found);
+    }
+    let mut crls: Vec<CertificateRevocationListDer<'static>> = Vec::new();
+    for file in &trust.crl {
+        let found = pem_files(config, std::slice::from_ref(file), "facility_trust.crl")?;
+        ends.extend(ends::of_revocation_lists(file, found.iter().map(AsRef::as_ref)));
+        crls.extend(found);
+    }
+    let in_policy =
+        |key, error: &dyn std::fmt::Display, remedy| fault(&config.policy, key, error, remedy);
+    let trust =
+        TrustAnchors::new(anchors.iter().map(AsRef::as_ref), crls.iter().map(AsRef::as_ref))
+            .map_err(|error| vec![in_policy("facility_trust", &error, "put a good one there")])?;
+    Units::new(Arc::clone(policy.registry()), trust).map_err(|errors| {
+        let told = errors.iter().take(UNIT_FAULTS_MAX);
+        told.map(|error| in_policy("facility", error, "register it anew")).collect()
+    })
+}
+
+/// Reads every PEM item of a kind from files named relative to the policy.
+fn pem_files<T: rustls_pki_types::pem::PemObject>(
+    config: &Config,
+    files: &[String],
+    key: &str,
+) -> Result<Vec<T>, Vec<Fault>> {
+    let folder = config.policy.parent().unwrap_or(Path::new("."));
+    let mut items = Vec::new();
+    for file in files {
+        let path = folder.join(file);
+        let read = T::pem_file_iter(&path).and_then(Iterator::collect::<Result<Vec<T>, _>>);
+        match read {
+            Ok(found) if found.is_empty() => {
+                let problem = "has no PEM item of its kind";
+                return Err(vec![fault(&path, key, problem, "put one there")]);
+            }
+            Ok(found) => items.extend(found),
+            Err(error) => return Err(vec![fault(&path, key, error, "put a PEM file there")]),
+        }
+    }
+    Ok(items)
+}
