@@ -183,6 +183,8 @@ fn unreadable(text: &str, error: &toml::de::Error) -> Fault {
 
 /// The dotted key of a line: the table it stands in, and what stands before its `=`.
 fn key_in_line(text: &str, line: usize) -> String {
+    // Some editors put a byte order mark in front, which is no part of the first key.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut table = "";
     let mut key = "";
     for text in text.lines().take(line).map(str::trim) {

@@ -152,6 +152,14 @@ fn another_version_is_refused_for_that_alone() {
 }
 
 #[test]
+fn a_byte_order_mark_is_no_part_of_a_key() {
+    // A file that an editor saved with a byte order mark has the faults that it has without.
+    let text = "veison = 1\n";
+    assert_eq!(faults(&format!("\u{feff}{text}")), faults(text));
+    assert!(faults(text)[0].starts_with("line 1: veison: unknown field"));
+}
+
+#[test]
 fn a_missing_version_is_told_without_another_key() {
     // A file without a version is told so; the key that happens to stand in line 1 is not to blame.
     let text = policy_text(&[]);
