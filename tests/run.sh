@@ -9,7 +9,7 @@
 #   --bench       also the benchmark, in release mode, after everything else
 #   --nspawn      also a round of signing under a real systemd in a container; needs root
 #
-# Steps: packages format shell tidy deny systemd clippy docs build setup tests nspawn bench
+# Steps: packages format shell tidy deny systemd clippy docs build setup tests fuzz nspawn bench
 # The first step that fails ends the run. What cannot be checked here is named by a line with SKIPPED.
 
 set -euo pipefail
@@ -25,7 +25,7 @@ main() {
 
 read_arguments() {
     steps=() long='' bench='' nspawn=''
-    local all=(packages format shell tidy deny systemd clippy docs build setup tests)
+    local all=(packages format shell tidy deny systemd clippy docs build setup tests fuzz)
     while (($#)); do
         case $1 in
         --long) long=yes ;;
@@ -65,6 +65,7 @@ step_packages() {
     have shellcheck || missing+=(shellcheck)
     have systemd-analyze || missing+=(systemd)
     { have gcc && have cc; } || missing+=(gcc)
+    have c++ || missing+=(g++)
     [[ -e /usr/include/stdlib.h ]] || missing+=(libc6-dev)
     if ((${#missing[@]})); then tests/packages.sh "${missing[@]}"; fi
     have cargo || fail "cargo is missing; install the Rust toolchain that rust-version in Cargo.toml names"
@@ -190,6 +191,34 @@ step_tests() {
         if [[ -n $long ]]; then ignored=(-- --include-ignored); fi
         cargo test --workspace --lib --bins --tests --locked "${ignored[@]}"
     fi
+}
+
+# Each fuzz target for SIGNERD_FUZZ_SECONDS, 10 if not set, and with --long for ten minutes.
+step_fuzz() {
+    local target seconds=${SIGNERD_FUZZ_SECONDS:-10}
+    if [[ -n $long ]]; then seconds=${SIGNERD_FUZZ_SECONDS:-600}; fi
+    if ! have c++; then
+        skipped "there is no C++ compiler for libFuzzer: the fuzz targets only repeated their seeds, in the tests"
+        return
+    fi
+    tests/fuzz/fuzz.sh --build
+    while read -r target; do fuzz_one "$target" "$seconds"; done < <(tests/fuzz/fuzz.sh --list)
+}
+
+# Runs one target and says in one line what it did; a finding ends the run.
+fuzz_one() {
+    local log=target/fuzz/$1.log statistics executions
+    if ! tests/fuzz/fuzz.sh "$1" -max_total_time="$2" -print_final_stats=1 &>"$log" </dev/null; then
+        tail --lines=40 "$log" >&2
+        fail "the fuzz target $1 found something: the input is in target/fuzz/artifacts/$1, all it said in $log
+repeat it by: tests/fuzz/fuzz.sh $1 FILE"
+    fi
+    # Without counters libFuzzer would search blindly and say so in no other way.
+    grep --quiet 'INFO: Loaded .* inline 8-bit counters' "$log" || fail "$1 was built without coverage; see $log"
+    executions=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")
+    statistics=$(grep --only-matching 'cov: [0-9]* ft: [0-9]* corp: [0-9]*' "$log" | tail --lines=1)
+    [[ ${executions:-0} -gt 0 && -n $statistics ]] || fail "$1 says nothing of what it did; see $log"
+    printf '%s: %s executions in %s s, %s\n' "$1" "$executions" "$2" "$statistics"
 }
 
 step_nspawn() {

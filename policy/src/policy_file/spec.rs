@@ -152,6 +152,16 @@ struct VersionOnly {
 /// What the TOML reader complains about, with the key that stands in its line.
 fn unreadable(text: &str, error: &toml::de::Error) -> Fault {
     let message = error.message();
+    // The one key that must stand outside of every table: what is not there has no line.
+    if message == "missing field `version`" {
+        return Fault {
+            file: None,
+            line: None,
+            key: "version".to_owned(),
+            problem: "is missing".to_owned(),
+            remedy: format!("add version = {VERSION} as the first line"),
+        };
+    }
     let remedy = if message.contains("unknown field") {
         "correct its spelling or remove it"
     } else if message.contains("missing field") {
@@ -173,6 +183,8 @@ fn unreadable(text: &str, error: &toml::de::Error) -> Fault {
 
 /// The dotted key of a line: the table it stands in, and what stands before its `=`.
 fn key_in_line(text: &str, line: usize) -> String {
+    // Some editors put a byte order mark in front, which is no part of the first key.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut table = "";
     let mut key = "";
     for text in text.lines().take(line).map(str::trim) {

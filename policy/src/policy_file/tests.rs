@@ -138,7 +138,7 @@ fn what_is_not_toml_is_refused_with_its_line() {
     );
     assert_one(&faults("version = 1\nversion = 1"), &["line 2", "duplicate key"]);
     assert_one(&faults("\u{0}"), &["line 1"]);
-    assert_one(&faults(""), &["missing field `version`"]);
+    assert_one(&faults(""), &["version: is missing"]);
 }
 
 #[test]
@@ -149,6 +149,23 @@ fn another_version_is_refused_for_that_alone() {
         &["line 1: version: is 2", "reads version 1"],
     );
     assert_one(&faults_with("version = 1", "version = 0"), &["version: is 0"]);
+}
+
+#[test]
+fn a_byte_order_mark_is_no_part_of_a_key() {
+    // A file that an editor saved with a byte order mark has the faults that it has without.
+    let text = "veison = 1\n";
+    assert_eq!(faults(&format!("\u{feff}{text}")), faults(text));
+    assert!(faults(text)[0].starts_with("line 1: veison: unknown field"));
+}
+
+#[test]
+fn a_missing_version_is_told_without_another_key() {
+    // A file without a version is told so; the key that happens to stand in line 1 is not to blame.
+    let text = policy_text(&[]);
+    let (_, rest) = text.split_once('\n').unwrap();
+    assert_eq!(faults(rest), ["version: is missing; add version = 1 as the first line"]);
+    assert_eq!(faults(""), faults(rest));
 }
 
 #[test]
@@ -322,6 +339,12 @@ fn a_fault_prints_on_one_line() {
     };
     assert_eq!(fault.to_string(), "issuer: no issuer is defined; add one");
     assert!(faults("x = [").iter().all(|fault| !fault.contains('\n')));
+    // A key can hold any character, and a fault that repeats it must not write to the terminal.
+    for text in ["version = 1\nissuer.a.\"b\\u001b[2J\\n\" = 1", "version = 1\n\"\\u0007\" = 1"] {
+        assert!(faults(text).iter().all(|fault| !fault.contains(char::is_control)), "{text}");
+    }
+    let id = faults_with("[issuer.vn-moh]", "[issuer.\"a\\r\\nb\"]");
+    assert!(id.iter().all(|fault| !fault.contains(char::is_control)), "{id:?}");
 }
 
 #[test]

@@ -1,0 +1,5 @@
+//! The fuzz target `policy_toml`; what it asserts is in the module of that name.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| signerd_fuzz::policy_toml::check(data));
