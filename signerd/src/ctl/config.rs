@@ -249,7 +249,10 @@ facility = "79-TTYT-Q1"
         let signing = settings.signing().unwrap();
         assert_eq!(signing.ca, Path::new("dev/pki/ca.pem"));
         assert_eq!(signing.key, Path::new("/keys/client.key"));
-        assert_eq!(settings.sample.as_ref().unwrap().verifier_key, Path::new("dev/pki/verifier.key"));
+        assert_eq!(
+            settings.sample.as_ref().unwrap().verifier_key,
+            Path::new("dev/pki/verifier.key")
+        );
         let server = Server { host: "127.0.0.1".into(), port: 8443, name: "localhost".into() };
         assert_eq!(signing.server, server);
     }

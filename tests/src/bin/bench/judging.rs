@@ -136,7 +136,8 @@ fn median(mut values: Vec<f64>) -> f64 {
 
 /// The rules of the development set-up, its policy changed.
 fn rules(setup: &Setup, change: impl Fn(String) -> String) -> Outcome<Rules> {
-    let policy = Policy::parse(&change(setup.text("policy.toml"))).map_err(told)?;
+    let policy =
+        Policy::parse(&change(setup.text("policy.toml"))).map_err(|faults| told(&faults))?;
     let der = |file: &str| CertificateDer::from_pem_file(setup.path(file));
     let verifier = der("pki/verifier.pem")?;
     let crl = CertificateRevocationListDer::from_pem_file(setup.path("pki/facility-crl.pem"))?;
@@ -146,7 +147,7 @@ fn rules(setup: &Setup, change: impl Fn(String) -> String) -> Outcome<Rules> {
     let one = std::num::NonZeroU32::MIN;
     Ok(Rules {
         verifiers: Verifiers::new(verifiers)?,
-        units: Units::new(Arc::clone(policy.registry()), trust).map_err(told)?,
+        units: Units::new(Arc::clone(policy.registry()), trust).map_err(|faults| told(&faults))?,
         signers: std::collections::HashMap::new(),
         access: Access::new([], Rate { doses_per_second: one, burst: one }),
         ends: Vec::new(),
@@ -154,7 +155,7 @@ fn rules(setup: &Setup, change: impl Fn(String) -> String) -> Outcome<Rules> {
     })
 }
 
-fn told<T: std::fmt::Display>(faults: Vec<T>) -> String {
+fn told<T: std::fmt::Display>(faults: &[T]) -> String {
     faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
@@ -235,14 +236,16 @@ fn registry() -> Outcome<RegistryCost> {
     };
     let load = |name: &str, text: &str| -> Outcome<(Duration, Arc<Registry>)> {
         let begin = Instant::now();
-        let parsed = Policy::parse_with(&policy(name), &|_| Ok(text.to_owned())).map_err(told)?;
+        let parsed = Policy::parse_with(&policy(name), &|_| Ok(text.to_owned()))
+            .map_err(|faults| told(&faults))?;
         Ok((begin.elapsed(), Arc::clone(parsed.registry())))
     };
     let (from_tables, _) = load("units.toml", &tables)?;
     let before = resident_kib()?;
     let (from_sheet, registry) = load("units.csv", &sheet)?;
     let begin = Instant::now();
-    let parsed = Units::new(Arc::clone(&registry), TrustAnchors::default()).map_err(told)?;
+    let parsed = Units::new(Arc::clone(&registry), TrustAnchors::default())
+        .map_err(|faults| told(&faults))?;
     let units = begin.elapsed();
     let resident_kib = resident_kib()?.saturating_sub(before);
     drop(parsed);
