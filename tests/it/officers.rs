@@ -1,23 +1,18 @@
 //! Signing windows and the officers who open them: a real daemon, real TLS, and `signerctl window`.
 
 use std::process::Output;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use ciborium::Value;
 use rustix::process::Signal;
 use serde_json::json;
 use signerd_tests::client::{Answer, member};
 use signerd_tests::pki::{Authority, Validity};
-use signerd_tests::record::encode;
+use signerd_tests::record::{encode, now};
 use signerd_tests::{Batch, Client, Daemon, Evidence, Setup, batch, ledger};
 
 const ISSUER: &str = "vn-moh-ec";
 const OPEN: &str = "signerd_window_open{issuer=\"vn-moh-ec\"}";
 const UNTIL: &str = "signerd_window_override_until_timestamp_seconds{issuer=\"vn-moh-ec\"}";
-
-fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
-}
 
 /// A set-up whose issuer `vn-moh-ec` signs in one hour of the day, half a day from now.
 fn closed() -> Setup {

@@ -15,7 +15,7 @@ const RECORDS: usize = 3_000;
 /// How many records has a batch at most? Many small ones meet more earlier ones.
 const BATCH: usize = 80;
 
-/// Numbers out of a seed (SplitMix64).
+/// Numbers out of a seed (`SplitMix64`).
 struct Chance(u64);
 
 impl Chance {
