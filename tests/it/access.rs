@@ -2,6 +2,7 @@
 
 use std::process::{Command, Stdio};
 
+use rustix::process::Signal;
 use rustls::HandshakeKind;
 use signerd_tests::pki::{Authority, Validity};
 use signerd_tests::{Answer, Client, Daemon, Evidence, Person, Setup};
@@ -106,21 +107,25 @@ async fn a_client_may_do_what_the_table_says() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_expired_revocation_list_refuses_every_client() {
-    // When the revocation list has run out nobody gets in, since nobody knows who was revoked; the log
-    // says why, and with a new list the daemon signs again.
+    // When the revocation list has run out nobody gets in, since nobody knows who was revoked; readiness
+    // and the log say why, and after a reload of a new list the daemon signs again.
     let setup = Setup::new();
     let ours = Authority::of(&setup, "ca");
     ours.list("crl", Validity::Past);
-    let mut daemon = Daemon::ready(&setup);
+    let mut daemon = Daemon::start(&setup);
+    daemon.wait_until("unready for this alone", |daemon| {
+        let (status, obstacles) = daemon.observe("/readyz");
+        status == 503 && obstacles.lines().all(|line| line.contains("list has ended; renew it"))
+    });
     for name in ["client", "client-other"] {
         assert!(trust_list(&Client::named(&setup, name)).await.is_err(), "{name}");
     }
     daemon.wait_until("logging", |daemon| {
         daemon.log().contains("certificate revocation list expired")
     });
-    assert!(daemon.stop().success());
     ours.list("crl", Validity::Now);
-    let _daemon = Daemon::ready(&setup);
+    daemon.signal(Signal::HUP);
+    daemon.wait_until("ready", |daemon| daemon.observe("/readyz").0 == 200);
     assert!(trust_list(&Client::named(&setup, "client-revoked")).await.is_err());
     still_signs(&setup).await;
 }

@@ -85,6 +85,8 @@ async fn a_unit_is_registered_without_a_restart() {
     // once its registration is suspended.
     let setup = Setup::new();
     let authority = Authority::of(&setup, "facility-ca");
+    // The harness signs with RSA; a certificate of its own is enough for another unit.
+    std::fs::copy(setup.path("pki/facility.key"), setup.path("pki/facility-new.key")).unwrap();
     authority.issue("facility-new", Validity::Now, "keyUsage=critical,digitalSignature");
     let header = "id,name,areas,certificate_issuer,certificate_serial,certificate_sha256,\
                   certificate_der,certificate_status\n";

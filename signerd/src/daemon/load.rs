@@ -85,7 +85,11 @@ pub(super) fn load(file: &Path) -> Result<Loaded, Vec<Fault>> {
     let hsm = collect(hsm(&config), &mut faults);
     let tls = collect(tls(&config), &mut faults);
     faults.extend(ledger_folder(&config.ledger));
-    let Some(hsm) = hsm else { return Err(faults) };
+    let Some(hsm) = hsm else {
+        // Without the keys the rules cannot be joined; what is wrong with them alone is told all the same.
+        faults.extend(rules::policy(&config).err().into_iter().flatten());
+        return Err(faults);
+    };
     faults.extend(queue(&config, &hsm));
     let rules = collect(rules::read(&config, &hsm), &mut faults);
     match (rules, tls) {

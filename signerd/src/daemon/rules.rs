@@ -41,7 +41,8 @@ pub(super) fn read(config: &Config, hsm: &HsmConfig) -> Result<Rules, Vec<Fault>
     }
 }
 
-fn policy(config: &Config) -> Result<Policy, Vec<Fault>> {
+/// Reads `policy.toml` and the files that it is made of.
+pub(super) fn policy(config: &Config) -> Result<Policy, Vec<Fault>> {
     let text = super::load::text(&config.policy)?;
     let folder = config.policy.parent().unwrap_or(Path::new("."));
     let files = |name: &str| fs::read_to_string(folder.join(name)).map_err(|e| e.to_string());
