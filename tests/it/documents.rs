@@ -141,7 +141,7 @@ fn every_metric_has_its_row_and_moves() {
     let program = sources(&root().join("signerd/src"));
     let fields = source.lines().filter_map(|line| line.strip_prefix("    pub ")?.split_once(": "));
     for (field, _) in fields.filter(|(field, _)| !field.starts_with("fn ")) {
-        let lent = program.contains(&format!("&metrics.{field})"));
+        let lent = program.contains(&format!("metrics.{field})"));
         let moved = ["inc", "dec", "set", "observe", "start_timer", "with_label_values"]
             .iter()
             .any(|verb| program.contains(&format!(".{field}.{verb}")));
