@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     batch::RECORDS_MAX,
+    icao::is_invisible,
     issuer::{
         Algorithm, Assurance, CertifiedDoses, CodeCombinations, IdCheck, IssuerRules, Reissue,
         Requirement, Territory,
@@ -162,12 +163,26 @@ fn country(key: String, iss: Spanned<String>, faults: &mut Faults<'_>) -> String
 fn issuing_body(key: String, body: &Spanned<String>, faults: &mut Faults<'_>) -> String {
     let composed: String = body.get_ref().trim().nfc().collect();
     let length = composed.chars().count();
-    if !(1..=ISSUING_BODY_CHARS_MAX).contains(&length) || composed.chars().any(char::is_control) {
-        let problem = format!("has {length} characters, or one that is not printable");
-        let remedy = format!("use 1 to {ISSUING_BODY_CHARS_MAX} printable characters");
+    if !(1..=ISSUING_BODY_CHARS_MAX).contains(&length) || !is_plain(&composed) {
+        let problem = format!("has {length} characters, or one that a certificate must not show");
+        let remedy = format!(
+            "use 1 to {ISSUING_BODY_CHARS_MAX} printable characters with single spaces between the \
+             words, and neither \" nor \\"
+        );
         faults.add(body.span(), key, [problem, remedy]);
     }
     composed
+}
+
+/// Tells whether verifiers abroad can show a text as it is. Names have rules of their own, which are
+/// stricter.
+fn is_plain(text: &str) -> bool {
+    let is_shown = |c: char| {
+        let space = c.is_whitespace() && c != ' ';
+        let stand_in = matches!(c, '\u{FFF9}'..='\u{FFFD}' | '\u{E000}'..='\u{F8FF}' | '\u{2065}'..='\u{2069}');
+        !(c.is_control() || space || stand_in || matches!(c, '"' | '\\') || is_invisible(c))
+    };
+    text.chars().all(is_shown) && !text.contains("  ")
 }
 
 fn window(

@@ -250,7 +250,9 @@ fn the_issuing_body_fits_a_certificate() {
     let named = |name: &str| policy_text(&[("issuing_body", &format!("\"{name}\""))]);
     assert_eq!(faults(&named(&"ộ".repeat(80))), [""; 0]);
     assert_one(&faults(&named(&"ộ".repeat(81))), &["issuing_body: has 81 characters"]);
-    assert_one(&faults(&named("a\\nb")), &["not printable"]);
+    for odd in ["a\\nb", "a  b", "a\\\"b", "a\\\\b", "a\u{a0}b", "a\u{200b}b", "a\u{fffd}b"] {
+        assert_one(&faults(&named(odd)), &["must not show", "single spaces"]);
+    }
     let policy = Policy::parse(&named("Bo\u{302}\u{323}")).unwrap();
     assert_eq!(rules(&policy).issuing_body(), "Bộ");
 }
