@@ -115,6 +115,22 @@ mod tests {
         assert_eq!(format!("{:?}", keys(&sample::record(), Some(&[1]))), "[DoseKey(..)]");
     }
 
+    #[test]
+    fn a_key_is_written_with_lengths() {
+        // Each part has its length before it, so that no two keys are written alike; then the dose.
+        let key = &keys(&sample::record(), Some(&[2]))[0];
+        let parts: [&[u8]; 7] = [
+            &[0, 0, 0, 2],
+            b"VN",
+            &[0, 0, 0, 11],
+            b"national_id",
+            &[0, 0, 0, 12],
+            b"079083001234",
+            &[2],
+        ];
+        assert_eq!(key.as_bytes(), parts.concat());
+    }
+
     proptest! {
         #[test]
         fn different_keys_never_encode_alike(

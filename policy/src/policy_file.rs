@@ -236,7 +236,8 @@ impl<'a> Faults<'a> {
 
     /// By file, then by line; what is missing, and how many more there are, at the end.
     fn sorted(mut self) -> Vec<Fault> {
-        self.found.sort_by_key(|fault| (fault.file.is_some(), fault.line.unwrap_or(usize::MAX)));
+        let place = |fault: &Fault| (fault.file.clone(), fault.line.unwrap_or(usize::MAX));
+        self.found.sort_by_key(place);
         if self.dropped > 0 {
             self.found.push(Fault {
                 file: self.file.map(str::to_owned),

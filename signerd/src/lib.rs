@@ -19,6 +19,7 @@ pub mod issue;
 pub mod ledger;
 pub mod logging;
 pub mod metrics;
+pub mod revocation;
 pub mod server;
 pub mod statement;
 pub mod systemd;

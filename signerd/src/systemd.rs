@@ -23,7 +23,12 @@ pub fn status(status: &str) {
     notify(&[NotifyState::Status(status)]);
 }
 
-/// The daemon reads its rules again; [`ready`] ends that.
+/// The rules were read again, whatever came of it.
+pub fn reloaded() {
+    notify(&[NotifyState::Ready]);
+}
+
+/// The daemon reads its rules again; [`reloaded`] ends that.
 pub fn reloading() {
     match NotifyState::monotonic_usec_now() {
         Ok(now) => notify(&[NotifyState::Reloading, now]),

@@ -8,7 +8,7 @@ use crate::{Fault, finds, made_up, project, report};
 /// The daemon's modules, lowest layer first. A module imports from lower layers only, so two of
 /// one layer do not know each other.
 const LAYERS: [&[&str]; 7] = [
-    &["clock", "cpu", "ends", "logging", "metrics", "wire"],
+    &["clock", "cpu", "ends", "logging", "metrics", "revocation", "wire"],
     &["access", "hcert", "hsm", "ledger", "statement"],
     &["issue", "keys"],
     &["api"],

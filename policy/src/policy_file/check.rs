@@ -21,14 +21,16 @@ pub(super) fn policy(spec: Spec, files: Files<'_>, faults: &mut Faults<'_>) -> O
     if spec.issuer.is_empty() {
         faults.add_absence("issuer", "no issuer is defined", "add a table [issuer.ID]");
     }
-    let none_defined = spec.issuer.is_empty();
+    let defined = spec.issuer.len();
     let mut issuers = BTreeMap::new();
     for (id, issuer) in spec.issuer {
         if let Some(rules) = issuers::issuer_rules(&id, issuer, faults) {
             issuers.insert(id.into_inner(), rules);
         }
     }
-    let any = |asks: fn(&IssuerRules) -> bool| none_defined || issuers.values().any(asks);
+    // An issuer whose rules have a fault may ask for anything.
+    let are_all_known = defined > 0 && issuers.len() == defined;
+    let any = |asks: fn(&IssuerRules) -> bool| !are_all_known || issuers.values().any(asks);
     let statements = any(|rules| rules.assurance() == Assurance::Statement);
     let signatures = any(|rules| rules.facility_signature() == Requirement::Required);
     let verifiers = trust::verifiers(spec.verifier, statements, faults);

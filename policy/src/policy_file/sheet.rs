@@ -70,10 +70,12 @@ fn check_header(header: &StringRecord, faults: &mut Faults<'_>) -> Option<()> {
             faults.add(0..0, name.to_owned(), [problem, format!("the columns are {known}")]);
         }
     }
-    for needed in ["id", "name"] {
-        if header.iter().filter(|name| *name == needed).count() != 1 {
+    for column in UNIT.into_iter().chain(CERTIFICATE) {
+        let times = header.iter().filter(|name| *name == column).count();
+        // Of two columns only one would count, and nobody would know which.
+        if times > 1 || (times == 0 && ["id", "name"].contains(&column)) {
             let problem = "the column is missing, or there twice".to_owned();
-            faults.add(0..0, needed.to_owned(), [problem, "have it once".to_owned()]);
+            faults.add(0..0, column.to_owned(), [problem, "have it once".to_owned()]);
         }
     }
     (faults.found.len() == before).then_some(())

@@ -54,6 +54,13 @@ fn the_sample_reads_as_written() {
     assert_eq!(rules.signing_window().unwrap().to_string(), "17:00-24:00");
     assert_eq!(rules.assurance(), Assurance::Statement);
     assert_eq!(rules.facility_signature(), Requirement::Required);
+    assert_eq!(rules.clients(), ["moh-issuing"]);
+    assert_eq!(rules.facilities().collect::<Vec<_>>(), ["01-CDC-HN"]);
+    assert_eq!(rules.areas().collect::<Vec<_>>(), ["79"]);
+    assert_eq!(
+        [Assurance::Statement, Assurance::Asserted].map(Assurance::as_str),
+        ["statement", "asserted"]
+    );
     assert!(rules.covers("01-CDC-HN", policy.registry()), "by its id");
     assert!(rules.covers("79-TTYT-Q1", policy.registry()), "by its area");
     assert!(!rules.covers("02-CDC-HG", policy.registry()));
@@ -510,6 +517,7 @@ U-2,Trạm y tế C,,,,,,,,\r
                 "id,areas,areas",
                 ["line 1: name: the column is missing", "have it once"],
             ),
+            ("id,name,areas,managed_by", "id,name,areas,areas", ["line 1: areas: ", "there twice"]),
             ("U-2,Trạm y tế C", "U-2,", ["line 4: name: is empty", "fill it in"]),
             ("U-2", "U 2", ["line 4: facility U 2: id: is not the id", "use 1 to 64"]),
             ("U-2", "79-TTYT-Q1", ["line 4: facility 79-TTYT-Q1: the unit is registered", "twice"]),

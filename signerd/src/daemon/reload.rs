@@ -6,25 +6,29 @@
 //! told in the journal as `signerd check` would tell it. What cannot change while the daemon runs
 //! (listeners, ledger, limits, the HSM side, the key behind an issuer) is not changed: it is told.
 
-use std::path::{Path, PathBuf};
+use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::{io, thread};
 
 use hsm_config::HsmConfig;
+use tokio::sync::oneshot;
 
 use super::load::{self, Loaded, fault};
 use super::run;
 use crate::clock;
 use crate::config::{Config, Fault};
-use crate::cpu;
-use crate::hcert::SignerCertificate;
 use crate::issue::{Issuing, Rules};
 use crate::server::LiveTls;
+use crate::systemd;
 
 /// What the daemon was started with.
 pub(super) struct Started {
     pub(super) file: PathBuf,
     pub(super) config: Config,
     pub(super) hsm: HsmConfig,
+    /// The public key of each key in `hsm.toml`, by name, as the workers were given it.
+    pub(super) keys: HashMap<String, Vec<u8>>,
     /// The TLS side of the signing listener.
     pub(super) tls: Arc<LiveTls>,
     /// That of the officers' listener, if there is one.
@@ -32,13 +36,12 @@ pub(super) struct Started {
 }
 
 /// Reads the rules again and puts them in force.
-pub(super) async fn reload(app: &Arc<Issuing>, started: &Arc<Started>) {
-    let (before, from) = (app.rules.load_full(), Arc::clone(started));
-    let read = cpu::run(move || fresh(&from, &before)).await;
-    let outcome = match read {
+pub(super) async fn reload(app: Arc<Issuing>, started: Arc<Started>) {
+    systemd::reloading();
+    let outcome = match read_again(&app, &started).await {
         Ok(Ok(loaded)) => {
             run::name_series(&app.metrics, &loaded);
-            put_in_force(app, started, loaded);
+            put_in_force(&app, &started, loaded);
             app.metrics.loaded_at.set(clock::seconds_since_1970());
             log::info!("rules reloaded");
             "ok"
@@ -50,12 +53,27 @@ pub(super) async fn reload(app: &Arc<Issuing>, started: &Arc<Started>) {
             log::error!(faults = faults.len(); "the rules in force stay; see: signerd check");
             "refused"
         }
-        Err(lost) => {
-            log::error!("not reloaded: {lost}");
+        Err(error) => {
+            log::error!("not reloaded: {error}");
             "refused"
         }
     };
     app.metrics.reloads.with_label_values(&[outcome]).inc();
+    systemd::reloaded();
+}
+
+/// Reads the files in a thread of its own: a disk that hangs holds up neither judging nor the network.
+async fn read_again(
+    app: &Issuing,
+    started: &Arc<Started>,
+) -> io::Result<Result<Loaded, Vec<Fault>>> {
+    let (before, from) = (app.rules.load_full(), Arc::clone(started));
+    let (done, read) = oneshot::channel();
+    thread::Builder::new().name("reload".to_owned()).spawn(move || {
+        // Nobody waits any more where the daemon has ended meanwhile.
+        let _ = done.send(fresh(&from, &before));
+    })?;
+    read.await.map_err(io::Error::other)
 }
 
 /// Each is replaced as one; between the two a client may be judged by new rules over an old connection,
@@ -77,7 +95,7 @@ fn fresh(started: &Started, before: &Rules) -> Result<Loaded, Vec<Fault>> {
         let problem = "is not what the daemon was started with";
         faults.push(fault(&started.config.hsm, "", problem, "restart it, or undo the change"));
     }
-    faults.extend(other_keys(&started.config.hsm, before, &loaded.rules));
+    faults.extend(other_keys(started, &loaded.rules));
     if !faults.is_empty() {
         return Err(faults);
     }
@@ -89,21 +107,16 @@ fn fresh(started: &Started, before: &Rules) -> Result<Loaded, Vec<Fault>> {
 }
 
 /// A renewed certificate is taken over if it is of the key that the workers hold.
-fn other_keys(file: &Path, before: &Rules, rules: &Rules) -> Vec<Fault> {
+fn other_keys(started: &Started, rules: &Rules) -> Vec<Fault> {
     let mut faults = Vec::new();
-    for (name, signer) in signers_by_key(rules) {
-        let known = signers_by_key(before).find(|(known, _)| *known == name);
-        if known.is_some_and(|(_, old)| old.public_key() != signer.public_key()) {
-            let member = format!("key.{name}.certificate");
-            let problem = "is of another key than before";
-            faults.push(fault(file, &member, problem, "restart the daemon, or undo the change"));
+    for issuer in rules.policy.issuers() {
+        let Some(signer) = rules.signers.get(issuer.id()) else { continue };
+        if started.keys.get(issuer.key()).is_some_and(|held| held != signer.public_key()) {
+            let member = format!("key.{}.certificate", issuer.key());
+            let problem = "is of another key than at the start";
+            let remedy = "restart the daemon, or undo the change";
+            faults.push(fault(&started.config.hsm, &member, problem, remedy));
         }
     }
     faults
-}
-
-/// The signer certificates with the names of their keys in `hsm.toml`.
-fn signers_by_key(rules: &Rules) -> impl Iterator<Item = (&str, &SignerCertificate)> {
-    let issuers = rules.policy.issuers();
-    issuers.filter_map(|issuer| Some((issuer.key(), &**rules.signers.get(issuer.id())?)))
 }

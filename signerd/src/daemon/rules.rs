@@ -19,6 +19,7 @@ use crate::config::{Config, Fault};
 use crate::ends::{self, End};
 use crate::hcert::{Alg, EventKind, SignerCertificate};
 use crate::issue::Rules;
+use crate::revocation;
 use crate::statement::{TrustAnchors, Units, Verifiers};
 
 /// How many certificates of the registry are told at once? More than a person mends between two looks.
@@ -146,6 +147,12 @@ fn other_algorithm(config: &Config, rules: &IssuerRules, key: &hsm_config::Key) 
     })
 }
 
+/// The public key of each key in `hsm.toml` whose certificate can be read, by name.
+pub(super) fn public_keys(hsm: &HsmConfig) -> HashMap<String, Vec<u8>> {
+    let keys = hsm.keys().filter_map(|(name, key)| Some((name, signer(key).ok()?)));
+    keys.map(|(name, signer)| (name.to_owned(), signer.public_key().to_vec())).collect()
+}
+
 fn signer(key: &hsm_config::Key) -> Result<SignerCertificate, String> {
     let pem = fs::read(key.certificate()).map_err(|error| error.to_string())?;
     let signer = SignerCertificate::from_pem(&pem).map_err(|error| error.to_string())?;
@@ -201,6 +208,16 @@ fn units(config: &Config, policy: &Policy, ends: &mut Vec<End>) -> Result<Units,
         ends.extend(ends::of_revocation_lists(file, found.iter().map(AsRef::as_ref)));
         crls.extend(found);
     }
+    let crls = revocation::newest(crls);
+    let unlisted = revocation::without_list(anchors.iter().map(AsRef::as_ref), &crls);
+    if !unlisted.is_empty() {
+        let told = unlisted.iter().map(|subject| {
+            let problem = format!("there is no revocation list of authority {subject:?}");
+            let remedy = "add its list, or remove the authority: its facilities would be refused";
+            fault(&config.policy, "facility_trust.crl", problem, remedy)
+        });
+        return Err(told.collect());
+    }
     let in_policy =
         |key, error: &dyn std::fmt::Display, remedy| fault(&config.policy, key, error, remedy);
     let trust =
@@ -208,7 +225,13 @@ fn units(config: &Config, policy: &Policy, ends: &mut Vec<End>) -> Result<Units,
             .map_err(|error| vec![in_policy("facility_trust", &error, "put a good one there")])?;
     Units::new(Arc::clone(policy.registry()), trust).map_err(|errors| {
         let told = errors.iter().take(UNIT_FAULTS_MAX);
-        told.map(|error| in_policy("facility", error, "register it anew")).collect()
+        let mut told: Vec<Fault> =
+            told.map(|error| in_policy("facility", error, "register it anew")).collect();
+        if let Some(more @ 1..) = errors.len().checked_sub(UNIT_FAULTS_MAX) {
+            let problem = format!("{more} more certificates have faults");
+            told.push(in_policy("facility", &problem, "mend these first"));
+        }
+        told
     })
 }
 

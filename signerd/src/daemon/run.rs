@@ -15,6 +15,7 @@ use tokio::time::timeout;
 
 use super::load::Loaded;
 use super::reload::{self, Started};
+use super::rules;
 use crate::api::{self, Observation, Readiness};
 use crate::clock::{self, Clock};
 use crate::config::Limits;
@@ -100,18 +101,18 @@ pub(super) async fn run(loaded: Loaded, sockets: Sockets, file: &Path) -> Result
     tokio::spawn(keep_house(Arc::clone(&app)));
     tokio::spawn(watch_readiness(Arc::clone(&app)));
 
-    let status = format!("listening on {signing}");
-    systemd::ready(&status);
+    systemd::ready(&format!("listening on {signing}"));
     let version = env!("CARGO_PKG_VERSION");
     log::info!(version; "serving on {signing}, observed on {observability}");
+    let mut reloading = tokio::spawn(async {});
     let name = loop {
         match signals.next().await {
             Wanted::Stop(name) => break name,
-            Wanted::Reload => {
-                systemd::reloading();
-                reload::reload(&app, &started).await;
-                systemd::ready(&status);
+            // A reload that hangs on a disk must not keep the daemon from ending.
+            Wanted::Reload if reloading.is_finished() => {
+                reloading = tokio::spawn(reload::reload(Arc::clone(&app), Arc::clone(&started)));
             }
+            Wanted::Reload => log::warn!("a reload is at work already"),
         }
     };
     log::info!(signal = name; "draining");
@@ -143,7 +144,6 @@ fn assemble(
     name_series(&metrics, &loaded);
     let Loaded { config, hsm, rules, tls, officer_tls, .. } = loaded;
     metrics.loaded_at.set(clock::seconds_since_1970());
-    metrics.name_clients(config.clients.iter().map(|(client, _)| client.as_str()));
     for kind in FaultKind::ALL {
         metrics.worker_faults.with_label_values(&[kind.name()]);
     }
@@ -162,6 +162,7 @@ fn assemble(
     };
     let started = Started {
         file: file.to_owned(),
+        keys: rules::public_keys(&hsm),
         config,
         hsm,
         tls: Arc::new(LiveTls::new(tls)),
@@ -174,6 +175,10 @@ fn assemble(
 pub(super) fn name_series(metrics: &Metrics, loaded: &Loaded) {
     let rules = &loaded.rules;
     metrics.tls_not_after.set(loaded.tls_not_after);
+    // What the files no longer name must not raise an alarm for ever.
+    metrics.key_not_after.reset();
+    metrics.file_not_after.reset();
+    metrics.name_clients(loaded.config.clients.iter().map(|(client, _)| client.as_str()));
     for (issuer, signer) in &rules.signers {
         metrics.key_not_after.with_label_values(&[issuer]).set(signer.not_after());
     }

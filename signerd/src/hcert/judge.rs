@@ -59,6 +59,8 @@ pub struct ClaimFault {
 /// Judges values before they are encoded.
 pub(super) fn claims(claims: &Claims, codes: &Catalogue) -> Result<(), ClaimFault> {
     ensure(is_issuer(&claims.iss), "1", "is not a country of two or three letters")?;
+    let is_listed = claims.iss.len() != 2 || codes.is_country(&claims.iss);
+    ensure(is_listed, "1", "is not a country of iso 3166-1")?;
     ensure(claims.issued_at > 0, "6", "is not a time after 1970")?;
     ensure(claims.expires_at > claims.issued_at, "4", "is not after the time of issue")?;
     let today = day_in_viet_nam(claims.issued_at);

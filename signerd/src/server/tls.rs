@@ -21,6 +21,7 @@ use x509_cert::Certificate;
 use x509_cert::der::{Decode as _, Encode as _};
 
 use crate::ends::{self, End};
+use crate::revocation;
 
 /// The PEM texts that a TLS listener is made of.
 #[derive(Debug)]
@@ -92,6 +93,7 @@ pub fn mutual(files: &TlsFiles) -> Result<Mutual, TlsError> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let roots = roots(&files.client_ca)?;
     let crls = all::<CertificateRevocationListDer<'static>>(&files.client_crl, "revocation list")?;
+    let crls = revocation::newest(crls);
     let clients =
         WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
             .with_crls(crls)
@@ -194,6 +196,7 @@ pub fn ends(files: &TlsFiles) -> Result<Vec<End>, TlsError> {
         Ok(ends::of_certificates(&name(file), found.iter().map(AsRef::as_ref)))
     };
     let lists = all::<CertificateRevocationListDer<'static>>(&files.client_crl, "revocation list")?;
+    let lists = revocation::newest(lists);
     let lists =
         ends::of_revocation_lists(&name(&files.client_crl), lists.iter().map(AsRef::as_ref));
     let server = certificates(&files.certificate)?.map(|end| End { needed: true, ..end });

@@ -6,8 +6,9 @@ use aws_lc_rs::signature::{
 };
 use thiserror::Error;
 use x509_cert::Certificate;
-use x509_cert::der::Encode as _;
+use x509_cert::der::asn1::UintRef;
 use x509_cert::der::oid::ObjectIdentifier;
+use x509_cert::der::{Decode as _, Encode as _, Reader as _, SliceReader};
 use x509_cert::time::Time;
 
 /// A certificate whose key cannot verify statements. To blame: the operator. Do not retry.
@@ -39,6 +40,9 @@ pub(super) enum VerificationKey {
     Rsa { pss: ParsedPublicKey, pkcs1: ParsedPublicKey },
 }
 
+/// The decision and the ministry's practice know RSA from 2048 bits on.
+const RSA_BITS_MIN: usize = 2_048;
+
 /// `rsaEncryption`, RFC 8017 appendix A.1.
 const RSA_ENCRYPTION: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
 
@@ -51,6 +55,10 @@ impl VerificationKey {
             ParsedPublicKey::new(algorithm, &spki).map_err(|_| KeyError::Unsupported)
         };
         if info.algorithm.oid == RSA_ENCRYPTION {
+            // The library looks at the size at each verification only.
+            if modulus_bits(info.subject_public_key.raw_bytes()).is_none_or(|b| b < RSA_BITS_MIN) {
+                return Err(KeyError::Unsupported);
+            }
             let (pss, pkcs1) = (&RSA_PSS_2048_8192_SHA256, &RSA_PKCS1_2048_8192_SHA256);
             Ok(Self::Rsa { pss: parse(pss)?, pkcs1: parse(pkcs1)? })
         } else {
@@ -69,6 +77,20 @@ impl VerificationKey {
         };
         key.verify_sig(message, signature).is_ok()
     }
+}
+
+/// Counts the bits of the modulus in an `RSAPublicKey` (RFC 8017 §A.1.1).
+fn modulus_bits(key: &[u8]) -> Option<usize> {
+    let mut reader = SliceReader::new(key).ok()?;
+    let modulus: Vec<u8> = reader
+        .sequence(|body| {
+            let modulus = UintRef::decode(body)?.as_bytes().to_vec();
+            UintRef::decode(body)?;
+            Ok::<_, x509_cert::der::Error>(modulus)
+        })
+        .ok()?;
+    let zeros = usize::try_from(modulus.first()?.leading_zeros()).ok()?;
+    modulus.len().checked_mul(8)?.checked_sub(zeros)
 }
 
 /// From when to when a certificate is valid, in seconds since 1970, both included.

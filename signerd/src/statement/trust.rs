@@ -12,14 +12,26 @@ use webpki::{
     ALL_VERIFICATION_ALGS, CertRevocationList, EndEntityCert, ExpirationPolicy, KeyUsage,
     OwnedCertRevocationList, RevocationCheckDepth, RevocationOptions, RevocationOptionsBuilder,
 };
+use x509_cert::Certificate;
+use x509_cert::der::Decode as _;
 
 use super::UnitError;
+use super::key::validity;
 
 /// The CAs whose organisation certificates are trusted, and their revocation lists.
 #[derive(Debug, Default)]
 pub struct TrustAnchors {
-    anchors: Vec<TrustAnchor<'static>>,
+    anchors: Vec<Authority>,
     crls: Vec<CertRevocationList<'static>>,
+}
+
+/// One authority. An anchor has no validity of its own, so that it is kept beside it.
+#[derive(Debug)]
+struct Authority {
+    anchor: TrustAnchor<'static>,
+    /// Seconds since 1970, both included.
+    not_before: i64,
+    not_after: i64,
 }
 
 /// What a verdict looks at of a facility's certificate.
@@ -41,16 +53,11 @@ impl TrustAnchors {
         cas: impl IntoIterator<Item = &'a [u8]>,
         crls: impl IntoIterator<Item = &'a [u8]>,
     ) -> Result<Self, UnitError> {
-        let anchors = cas.into_iter().map(|der| {
-            let anchor = webpki::anchor_from_trusted_cert(&CertificateDer::from(der))
-                .map(|anchor| anchor.to_owned());
-            anchor.map_err(UnitError::Anchor)
-        });
         let crls = crls.into_iter().map(|der| {
             OwnedCertRevocationList::from_der(der).map(Into::into).map_err(UnitError::Crl)
         });
         Ok(Self {
-            anchors: anchors.collect::<Result<_, _>>()?,
+            anchors: cas.into_iter().map(Authority::read).collect::<Result<_, _>>()?,
             crls: crls.collect::<Result<_, _>>()?,
         })
     }
@@ -59,7 +66,7 @@ impl TrustAnchors {
     pub(super) fn verdict(&self, leaf: &Leaf<'_>, now: i64) -> Result<(), ReasonCode> {
         // Trust is asked at an instant within the validity, so that an expired certificate of a trusted
         // CA is told "expired" and one of a stranger "untrusted".
-        let inside = now.clamp(leaf.not_before, leaf.not_after);
+        let inside = now.max(leaf.not_before).min(leaf.not_after);
         if !leaf.may_sign || self.path(leaf.der, inside, None).is_err() {
             return Err(ReasonCode::FacilityCertificateUntrusted);
         }
@@ -88,13 +95,15 @@ impl TrustAnchors {
         revocation: Option<RevocationOptions<'_>>,
     ) -> Result<(), webpki::Error> {
         let certificate = CertificateDer::from(der);
+        let valid = self.anchors.iter().filter(|own| own.not_before <= at && at <= own.not_after);
+        let anchors: Vec<_> = valid.map(|own| own.anchor.clone()).collect();
         let at = UnixTime::since_unix_epoch(Duration::from_secs(u64::try_from(at).unwrap_or(0)));
         EndEntityCert::try_from(&certificate)?
             // An extended key usage, where there is one, must allow client authentication, as those of
             // the Government Cipher Committee do; most organisation certificates have none.
             .verify_for_usage(
                 ALL_VERIFICATION_ALGS,
-                &self.anchors,
+                &anchors,
                 &[],
                 at,
                 KeyUsage::client_auth(),
@@ -102,5 +111,16 @@ impl TrustAnchors {
                 None,
             )
             .map(|_| ())
+    }
+}
+
+impl Authority {
+    fn read(der: &[u8]) -> Result<Self, UnitError> {
+        let anchor = webpki::anchor_from_trusted_cert(&CertificateDer::from(der))
+            .map(|anchor| anchor.to_owned())
+            .map_err(UnitError::Anchor)?;
+        let certificate = Certificate::from_der(der).map_err(UnitError::AnchorForm)?;
+        let (not_before, not_after) = validity(&certificate);
+        Ok(Self { anchor, not_before, not_after })
     }
 }

@@ -29,6 +29,9 @@ pub enum UnitError {
     /// A CA certificate that is none.
     #[error("CA certificate cannot be used: {0}")]
     Anchor(webpki::Error),
+    /// A CA certificate that cannot be read.
+    #[error("CA certificate cannot be read: {0}")]
+    AnchorForm(x509_cert::der::Error),
     /// A revocation list that is none.
     #[error("revocation list cannot be used: {0}")]
     Crl(webpki::Error),
@@ -47,6 +50,12 @@ pub enum UnitError {
         unit: String,
         /// `issuer`, `serial` or `sha256`.
         field: &'static str,
+    },
+    /// The certificate ends before it begins.
+    #[error("certificate of unit {unit:?} ends before it begins")]
+    Validity {
+        /// Id of the unit.
+        unit: String,
     },
 }
 
@@ -140,7 +149,10 @@ impl Units {
 
     fn verdict(&self, parsed: &Parsed, der: &[u8], now: i64) -> Result<(), ReasonCode> {
         let fresh = |at: i64| (0..VERDICT_SECONDS).contains(&now.saturating_sub(at));
-        if let Ok(cached) = parsed.verdict.read()
+        // What was found within the validity says nothing of the second after its end.
+        let is_valid = (parsed.not_before..=parsed.not_after).contains(&now);
+        if is_valid
+            && let Ok(cached) = parsed.verdict.read()
             && let Some((at, verdict)) = *cached
             && fresh(at)
         {
@@ -149,7 +161,7 @@ impl Units {
         let Parsed { not_before, not_after, may_sign, .. } = *parsed;
         let verdict = self.trust.verdict(&Leaf { der, not_before, not_after, may_sign }, now);
         // A poisoned lock only costs the cache.
-        if let Ok(mut cached) = parsed.verdict.write() {
+        if is_valid && let Ok(mut cached) = parsed.verdict.write() {
             *cached = Some((now, verdict));
         }
         verdict
@@ -175,6 +187,9 @@ fn parse(unit: &Facility, registered: &RegisteredCertificate) -> Result<Parsed, 
         return Err(mismatch("issuer"));
     }
     let (not_before, not_after) = validity(&certificate);
+    if not_after < not_before {
+        return Err(UnitError::Validity { unit: unit.id().to_owned() });
+    }
     let usage = tbs.get_extension::<KeyUsageExtension>().map_err(|e| key_error(e.into()))?;
     Ok(Parsed {
         key: VerificationKey::of(&certificate).map_err(key_error)?,
