@@ -182,7 +182,12 @@ fingerprints() {
 }
 
 step_tests() {
-    local profile=default ignored=()
+    local profile=default ignored=() shared=../shared
+    # The tests say it too, but a runner shows what a passed test says to nobody.
+    [[ -d ${SIGNERD_HCERT_DATA:-$shared/hcert/data} ]] ||
+        skipped "no published vectors (SIGNERD_HCERT_DATA): the tests that read the EU's schema, value sets and certificates"
+    [[ -d ${SIGNERD_CONTRACT:-$shared/contract} ]] ||
+        skipped "no published contract (SIGNERD_CONTRACT): docs/api.cddl alone is held against the wire"
     if [[ -n $long ]]; then profile=long; fi
     if cargo nextest --version &>/dev/null; then
         if [[ -n $long ]]; then ignored=(--run-ignored all); fi
@@ -230,6 +235,7 @@ step_nspawn() {
 step_bench() {
     cargo build --release --workspace --bins --locked
     "${CARGO_TARGET_DIR:-target}/release/bench"
+    "${CARGO_TARGET_DIR:-target}/release/bench" judging
 }
 
 main "$@"

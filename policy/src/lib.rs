@@ -19,6 +19,7 @@ pub mod evidence;
 pub mod icao;
 pub mod issuer;
 pub mod names;
+mod plain;
 pub mod policy_file;
 pub mod reason;
 pub mod record;

@@ -255,6 +255,15 @@ mod tests {
     }
 
     #[test]
+    fn a_reason_prints_with_its_place_and_remedy() {
+        // For people a reason is its code, its place, and what to do.
+        let reason = Reason::new(ReasonCode::DoseInProgress, "/record/doses/0");
+        let remedy = ReasonCode::DoseInProgress.detail();
+        assert_eq!(reason.detail(), remedy);
+        assert_eq!(reason.to_string(), format!("dose.in_progress at /record/doses/0: {remedy}"));
+    }
+
+    #[test]
     fn details_say_what_to_do_in_one_line() {
         // A detail is a lower-case line without a full stop that says what is wrong; what to do.
         for code in ReasonCode::ALL {

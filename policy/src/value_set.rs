@@ -5,6 +5,8 @@
 //! code is known, which combinations are right, what a code is called, and what is known of a product's
 //! use. It does not decide what happens to a wrong one.
 
+mod check;
+
 use std::collections::{HashMap, HashSet};
 
 use jiff::civil::Date;
@@ -22,6 +24,9 @@ const SETS: [(&str, &str); 2] = [
 ];
 const COUNTRIES: &str = include_str!("../value-sets/countries.toml");
 const PRODUCTS: &str = include_str!("../value-sets/products.toml");
+
+/// The disease of every certificate, in SNOMED CT (Quyết định 5772 §4.1).
+pub const COVID_19: &str = "840539006";
 
 /// The four code lists of a certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -136,7 +141,11 @@ impl Catalogue {
         }
         let unusable = |problem| ValueSetFault::File { file: name.to_owned(), problem };
         let text = files(name).map_err(unusable)?;
-        self.add(toml::from_str(&text).map_err(|error| unusable(told(&text, &error)))?)
+        let file = toml::from_str(&text).map_err(|error| unusable(told(&text, &error)))?;
+        match check::fault(&file) {
+            Some(problem) => Err(unusable(problem)),
+            None => self.add(file),
+        }
     }
 
     /// Tells whether a code may stand for a dose: a selected set that counts on the day of issue has

@@ -12,7 +12,7 @@ use super::{Faults, Files, Policy, issuers, sheet, spec, spec::Spec, trust, unit
 use crate::{
     issuer::{Assurance, IssuerRules, Requirement},
     registry::Registry,
-    value_set::{Catalogue, ValueSetFault},
+    value_set::{COVID_19, Catalogue, Kind, ValueSetFault},
 };
 
 /// Checks the whole file.
@@ -68,6 +68,11 @@ fn catalogue(
             ValueSetFault::Repeated { .. } => "remove one".to_owned(),
         };
         faults.add(name.span(), "value_sets".to_owned(), [fault.to_string(), remedy]);
+    }
+    // Every certificate names the disease.
+    if joined.as_ref().is_some_and(|sets| !sets.knows(Kind::Disease, COVID_19, None, None)) {
+        let problem = "no selected value set has the disease COVID-19 (840539006)";
+        faults.add_absence("value_sets", problem, "select qd-5772 or eu-2.12.0 as well");
     }
     joined
 }

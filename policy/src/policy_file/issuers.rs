@@ -16,11 +16,11 @@ use super::{
 };
 use crate::{
     batch::RECORDS_MAX,
-    icao::is_invisible,
     issuer::{
         Algorithm, Assurance, CertifiedDoses, CodeCombinations, IdCheck, IssuerRules, Reissue,
         Requirement, Territory,
     },
+    plain::is_plain,
     window::SigningWindow,
 };
 
@@ -172,17 +172,6 @@ fn issuing_body(key: String, body: &Spanned<String>, faults: &mut Faults<'_>) ->
         faults.add(body.span(), key, [problem, remedy]);
     }
     composed
-}
-
-/// Tells whether verifiers abroad can show a text as it is. Names have rules of their own, which are
-/// stricter.
-fn is_plain(text: &str) -> bool {
-    let is_shown = |c: char| {
-        let space = c.is_whitespace() && c != ' ';
-        let stand_in = matches!(c, '\u{FFF9}'..='\u{FFFD}' | '\u{E000}'..='\u{F8FF}' | '\u{2065}'..='\u{2069}');
-        !(c.is_control() || space || stand_in || matches!(c, '"' | '\\') || is_invisible(c))
-    };
-    text.chars().all(is_shown) && !text.contains("  ")
 }
 
 fn window(

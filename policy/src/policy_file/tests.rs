@@ -7,6 +7,7 @@ use crate::{
     issuer::{
         Algorithm, Assurance, CertifiedDoses, CodeCombinations, IdCheck, Reissue, Requirement,
     },
+    registry::{Facility, Status},
     value_set::Kind,
     verdict::sample::{NOW, policy_text, rules},
 };
@@ -283,7 +284,7 @@ fn nothing_could_be_signed_without_these() {
     // A policy without issuer, verifier or trusted authority would reject everything: a fault.
     let found = Policy::parse("version = 1\nvalue_sets = []").unwrap_err();
     let keys: Vec<_> = found.iter().map(|fault| fault.key.as_str()).collect();
-    assert_eq!(keys, ["value_sets", "issuer", "verifier", "facility_trust.ca"]);
+    assert_eq!(keys, ["value_sets", "value_sets", "issuer", "verifier", "facility_trust.ca"]);
     assert!(found.iter().all(|fault| fault.line.is_none()));
     assert_one(&faults_with("[\"pki/facility-ca.pem\"]", "[]"), &["facility_trust.ca: is empty"]);
     assert_one(&faults_with("\"pki/verifier.pem\"", "\"\""), &["verifier.certificate: is blank"]);
@@ -449,6 +450,10 @@ fn a_unit_or_registration_may_be_suspended() {
     assert!(!may_sign("name_en = ", "status = \"suspended\"\nname_en = ", NOW));
     assert!(!may_sign("serial = ", "status = \"suspended\"\nserial = ", NOW));
     assert!(may_sign("serial = ", "status = \"active\"\nserial = ", NOW));
+    let text = policy_text(&[]).replacen("name_en = ", "status = \"suspended\"\nname_en = ", 1);
+    let policy = Policy::parse(&text).unwrap();
+    let statuses = policy.registry().facilities().iter().map(Facility::status);
+    assert_eq!(statuses.collect::<Vec<_>>(), [Status::Suspended, Status::Active]);
 }
 
 mod registry_files {

@@ -64,6 +64,36 @@ fn a_later_set_comes_from_a_file() {
 }
 
 #[test]
+fn a_damaged_set_is_told_what_is_wrong() {
+    // A file with an odd id, days in the wrong order, a code that no certificate could show, or a code
+    // twice, is refused; the built-in sets pass the same check.
+    let file = set_file("eu-3", "", "2030-01-01");
+    let days = "valid_from = \"2026-02-01\"\nvalid_to = \"2026-01-31\"";
+    let row = "{ code = \"X\", label = \"x\" }";
+    for (text, problem) in [
+        (file.replace("id = \"eu-3\"", "id = \"EU 3\""), "is not 1 to 40 of a-z"),
+        (file.replace("id = \"eu-3\"", "id = \"\""), "is not 1 to 40 of a-z"),
+        (set_file("eu-3", days, "2030-01-01"), "valid_to is before valid_from"),
+        (file.replace("code = \"X\"", "code = \"X \""), "vaccine \"X \" is not 1 to 80"),
+        (file.replace("code = \"P\"", "code = \"\""), "product \"\" is not 1 to 80"),
+        (file.replace("code = \"M\"", &format!("code = \"{}\"", "M".repeat(81))), "manufacturer"),
+        (
+            file.replace("disease = []", &format!("disease = [{row}, {row}]")),
+            "disease \"X\" stands there twice",
+        ),
+    ] {
+        assert_ne!(text, file, "{problem}");
+        let fault = both().add_named("x.toml", &|_| Ok(text.clone())).unwrap_err();
+        assert!(fault.to_string().contains(problem), "{problem:?} is not in {fault}");
+    }
+    for (id, text) in SETS {
+        assert_eq!(check::fault(&toml::from_str(text).unwrap()), None, "{id}");
+    }
+    let fitting = file.replace("code = \"M\"", &format!("code = \"{}\"", "M".repeat(80)));
+    assert_eq!(both().add_named("x.toml", &|_| Ok(fitting.clone())), Ok(()));
+}
+
+#[test]
 fn a_set_counts_on_its_days_alone() {
     // Codes and combinations of a set stand only in certificates issued within its days.
     let valid = "valid_from = \"2026-02-01\"\nvalid_to = \"2026-02-28\"";

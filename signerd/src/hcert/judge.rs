@@ -120,7 +120,9 @@ fn vaccination(v: &Vaccination, frame: &Frame<'_>) -> Result<(), ClaimFault> {
         (Kind::Vaccine, &v.vp, "/v/0/vp"),
     ] {
         field(value, path)?;
-        let known = frame.codes.knows(kind, value, Some(day), Some(frame.today));
+        // The disease has no day: it is the issuer's word, not the facility's.
+        let days = (kind != Kind::Disease).then_some((day, frame.today)).unzip();
+        let known = frame.codes.knows(kind, value, days.0, days.1);
         ensure(known, path, "is not in the value sets")?;
     }
     Ok(())

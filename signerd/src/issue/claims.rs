@@ -1,5 +1,6 @@
 //! From an approved dose to the claims of its certificate.
 
+use policy::value_set::COVID_19;
 use policy::{Approved, ApprovedDose, IssuerRules};
 
 use super::plan::Planned;
@@ -7,9 +8,6 @@ use crate::hcert::{Claims, Dcc, Name, Vaccination};
 
 /// Where every vaccination that we certify took place: the statements come from Viet Nam's own units.
 const COUNTRY_OF_VACCINATION: &str = "VN";
-
-/// COVID-19 in SNOMED CT: the one disease of QD 5772 §4.
-const DISEASE_COVID_19: &str = "840539006";
 
 /// Fills the certificate of one dose; every value was approved by the judge.
 pub(super) fn claims(
@@ -41,7 +39,7 @@ pub(super) fn claims(
                 ma: dose.manufacturer.clone(),
                 mp: dose.product.clone(),
                 sd: dose.sd,
-                tg: DISEASE_COVID_19.to_owned(),
+                tg: COVID_19.to_owned(),
                 vp: dose.vaccine.clone(),
             },
         },
