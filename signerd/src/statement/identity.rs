@@ -86,10 +86,11 @@ impl Verifiers {
         if signed.certificate != CertificateHint::Absent || signed.algorithm == Algorithm::Rs256 {
             return Err(invalid);
         }
-        let kid: [u8; 8] = signed.kid.as_slice().try_into().map_err(|_| invalid)?;
+        let kid: [u8; 8] = signed.kid.try_into().map_err(|_| invalid)?;
         let gateway = self.by_kid.get(&kid).ok_or(unknown)?;
         let payload = signed.payload().ok_or(invalid)?;
-        if !gateway.key.verifies(signed.algorithm, &signed.to_be_signed(), signed.signature()) {
+        let message = signed.to_be_signed().ok_or(invalid)?;
+        if !gateway.key.verifies(signed.algorithm, &message, signed.signature()) {
             return Err(invalid);
         }
         let canonical = gate::check(payload, &Limits::SMALL_MAP).map_err(|_| invalid)?;

@@ -465,3 +465,21 @@ fn two_gateways_do_not_share_a_kid() {
     let twice = [(&policy.verifiers()[0], gateway.der.as_slice()); 2];
     assert!(matches!(Verifiers::new(twice), Err(VerifierError::Kid { .. })));
 }
+
+#[test]
+fn a_signature_covers_records_of_every_length() {
+    // What is signed holds the record's length in as few bytes as it takes; at each border of that
+    // encoding the signature of another implementation verifies, and over a byte less it does not.
+    let ca = Ca::new("ca");
+    let leaf = ca.leaf(p256(), 2);
+    let units = units(&leaf, &ca, &[]);
+    for length in [1, 23, 24, 255, 256, 8_192, 65_535, 65_536] {
+        let record = vec![0xA5; length];
+        let signature = leaf.facility_signature(Iana::ES256, &record);
+        let check = |record: &[u8]| {
+            matches!(units.check(Some(&signature), record, NOW), Evidence::Verified(_))
+        };
+        assert!(check(&record), "{length}");
+        assert!(!check(&record[1..]), "{length}");
+    }
+}
