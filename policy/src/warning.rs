@@ -56,3 +56,18 @@ pub struct Warning {
     /// Where: a JSON Pointer from the record-entry, for example `/record/doses/1/date`.
     pub path: String,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_warning_has_a_code_and_says_what_to_do() {
+        // Every warning has a stable code of its own, which it prints as, and a sentence of its own.
+        let codes = WarningCode::ALL.map(WarningCode::as_str);
+        assert_eq!(codes, ["dose.codes_inconsistent", "dose.interval_short"]);
+        assert_eq!(WarningCode::ALL.map(|code| code.to_string()), codes);
+        let [slip, interval] = WarningCode::ALL.map(WarningCode::detail);
+        assert!(slip.contains("do not belong together") && interval.contains("check the dates"));
+    }
+}

@@ -101,6 +101,7 @@ mod approval {
         assert!(
             printed.starts_with("Record { doses: 2, .. } Holder { .. } [Dose { number: 1, .. }")
         );
+        assert!(printed.contains("Approved { doses: 2, .. } [ApprovedDose { number: 1, .. }"));
         for personal in ["Nguyễn", "NGUYEN", "1983", "0790", "2021", "EU/1", "TTYT"] {
             assert!(!printed.contains(personal), "{personal} in {printed}");
         }
