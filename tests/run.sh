@@ -2,14 +2,15 @@
 #
 # Runs every check and every test, and installs what they need where it is missing.
 #
-#   tests/run.sh [--long] [--bench] [--nspawn] [--only STEP]...
+#   tests/run.sh [--long] [--bench] [--nspawn] [--mutants] [--only STEP]...
 #
 #   --only STEP   this step alone; may be repeated
 #   --long        also the tests that take minutes
 #   --bench       also the benchmark, in release mode, after everything else
+#   --mutants     also mutation testing of the judge, about an hour; needs cargo-mutants
 #   --nspawn      also a round of signing under a real systemd in a container; needs root
 #
-# Steps: packages format shell tidy deny systemd clippy docs build setup tests fuzz nspawn bench
+# Steps: packages format shell tidy deny systemd clippy docs build setup tests fuzz nspawn mutants bench
 # The first step that fails ends the run. What cannot be checked here is named by a line with SKIPPED.
 
 set -euo pipefail
@@ -24,13 +25,14 @@ main() {
 }
 
 read_arguments() {
-    steps=() long='' bench='' nspawn=''
+    steps=() long='' bench='' nspawn='' mutants=''
     local all=(packages format shell tidy deny systemd clippy docs build setup tests fuzz)
     while (($#)); do
         case $1 in
         --long) long=yes ;;
         --bench) bench=yes ;;
         --nspawn) nspawn=yes ;;
+        --mutants) mutants=yes ;;
         --only)
             declare -F "step_${2-}" >/dev/null || fail "--only: there is no step \"${2-}\"; see --help"
             steps+=("$2")
@@ -41,7 +43,7 @@ read_arguments() {
         esac
         shift
     done
-    if ((${#steps[@]} == 0)); then steps=("${all[@]}" ${nspawn:+nspawn} ${bench:+bench}); fi
+    if ((${#steps[@]} == 0)); then steps=("${all[@]}" ${nspawn:+nspawn} ${mutants:+mutants} ${bench:+bench}); fi
 }
 
 run_step() {
@@ -224,6 +226,17 @@ repeat it by: tests/fuzz/fuzz.sh $1 FILE"
     statistics=$(grep --only-matching 'cov: [0-9]* ft: [0-9]* corp: [0-9]*' "$log" | tail --lines=1)
     [[ ${executions:-0} -gt 0 && -n $statistics ]] || fail "$1 says nothing of what it did; see $log"
     printf '%s: %s executions in %s s, %s\n' "$1" "$executions" "$2" "$statistics"
+}
+
+# What a change of the judge's code does that no test sees; .cargo/mutants.toml says what is left out.
+step_mutants() {
+    if ! cargo mutants --version &>/dev/null; then
+        skipped "cargo-mutants is not installed: no mutation testing of the judge"
+        return
+    fi
+    # Without optimisation: here compiling costs more than running.
+    CARGO_PROFILE_DEV_OPT_LEVEL=0 PROPTEST_CASES=48 \
+        cargo mutants --package policy --timeout 30 --output target
 }
 
 step_nspawn() {
