@@ -42,3 +42,16 @@ pub fn is_root(what: &str) -> bool {
     }
     root
 }
+
+/// Kills every child of this process; the workers of a daemon end with it.
+pub fn end_children() {
+    let own = std::process::id().to_string();
+    let processes = fs::read_dir("/proc").into_iter().flatten().filter_map(Result::ok);
+    let children = processes.filter_map(|process| {
+        let stat = fs::read_to_string(process.path().join("stat")).ok()?;
+        // The parent is the second field behind the parenthesised name.
+        let parent = stat.rsplit(')').next()?.split_whitespace().nth(1)?.to_owned();
+        (parent == own).then_some(Pid::from_raw(process.file_name().to_str()?.parse().ok()?)?)
+    });
+    signal(&children.collect::<Vec<_>>(), Signal::KILL);
+}

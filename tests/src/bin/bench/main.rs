@@ -23,6 +23,8 @@ use std::error::Error;
 use std::io::Write as _;
 use std::process::ExitCode;
 
+use signerd_tests::process;
+
 use self::series::Series;
 
 /// Everything that can go wrong ends the benchmark with one sentence.
@@ -32,6 +34,12 @@ const USAGE: &str = "usage: bench [--rounds N] [--seconds S] [--in-flight N] \
                      [--issuer vn-moh|vn-moh-ec], or: bench judging [--rounds N]";
 
 fn main() -> ExitCode {
+    // A release build ends at a panic without cleaning up: the daemon must not outlive the benchmark.
+    let told = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        told(panic);
+        process::end_children();
+    }));
     // Figures of a debug build would be quoted one day.
     let ended = if cfg!(debug_assertions) {
         Err("this is a debug build; run: cargo build --release --workspace --bins && \
