@@ -105,9 +105,10 @@ step_systemd() {
     local stage unit drop_in
     stage=$(mktemp -d)
     stage_units "$stage"
-    for unit in signerd.service signerd.socket signerd-observability.socket \
-        signerd-hsm@1.service signerd-hsm@1.socket; do
-        verify_unit "$stage" "$unit"
+    for unit in systemd/*.service systemd/*.socket; do
+        # A template is verified as one of its instances.
+        unit=$(basename "$unit")
+        verify_unit "$stage" "${unit/@./@1.}"
     done
     exposure "$stage" signerd.service 1.0
     exposure "$stage" signerd-hsm@1.service 1.0
