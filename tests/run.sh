@@ -130,6 +130,8 @@ stage_units() {
     cp -r /lib/systemd/system/. "$1/usr/lib/systemd/system/"
     cp systemd/*.service systemd/*.socket "$1/usr/lib/systemd/system/"
     install -m 0755 /bin/true "$1/usr/sbin/signerd"
+    # What the units call besides has to exist there too.
+    install -D -m 0755 /bin/true "$1/bin/kill"
 }
 
 verify_unit() {
