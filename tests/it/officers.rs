@@ -275,6 +275,24 @@ fn the_tool_shows_opens_and_closes() {
 }
 
 #[test]
+fn an_issuer_that_a_reload_drops_has_no_window() {
+    // The series of an issuer that the policy no longer names go, those of the others stay.
+    let setup = closed();
+    let mut daemon = Daemon::ready(&setup);
+    let shows = |daemon: &Daemon, series: &str| daemon.observe("/metrics").1.contains(series);
+    daemon.wait_until("observing", |daemon| shows(daemon, OPEN) && shows(daemon, UNTIL));
+    let text = setup.text("policy.toml");
+    let table = format!("[issuer.{ISSUER}]");
+    let (before, rest) = text.split_once(&table).unwrap();
+    let after = rest.find("\n[").map_or("", |at| rest.split_at(at).1);
+    std::fs::write(setup.path("policy.toml"), format!("{before}{after}")).unwrap();
+    daemon.signal(Signal::HUP);
+    daemon.wait_until("gone", |daemon| !shows(daemon, OPEN) && !shows(daemon, UNTIL));
+    let other = OPEN.replace(ISSUER, "vn-moh");
+    assert!((daemon.metric(&other) - 1.0).abs() < f64::EPSILON);
+}
+
+#[test]
 fn an_authority_of_clients_makes_no_officers() {
     // The start refuses an officers' authority that the signing listener trusts too; without the table
     // there is no officers' listener and the rest is good.
