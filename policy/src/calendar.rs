@@ -9,8 +9,8 @@ use jiff::{
     tz::Offset,
 };
 
-/// Local time in Viet Nam.
-pub(crate) const VIET_NAM: Offset = Offset::constant(7);
+/// Local time in Viet Nam, the same all year.
+pub const VIET_NAM: Offset = Offset::constant(7);
 
 /// No dose is earlier: the first vaccinations against COVID-19 outside trials were in December 2020.
 pub(crate) const FIRST_VACCINATIONS: Date = date(2020, 12, 1);
@@ -20,8 +20,6 @@ const BIRTH_YEARS: std::ops::RangeInclusive<i16> = 1900..=2099;
 
 /// No summer time and no leap seconds: every day has as many.
 pub(crate) const SECONDS_PER_DAY: i64 = 86_400;
-/// Viet Nam is ahead of UTC by seven hours.
-const AHEAD_SECONDS: i64 = 7 * 3_600;
 
 /// The first second of the day it is in Viet Nam, and the first one of the day after, in seconds
 /// since 1970.
@@ -32,7 +30,7 @@ pub fn day_bounds(now: i64) -> (i64, i64) {
 
 /// How many seconds of the day have passed in Viet Nam.
 pub(crate) fn second_of_day(now: i64) -> i64 {
-    now.saturating_add(AHEAD_SECONDS).rem_euclid(SECONDS_PER_DAY)
+    now.saturating_add(i64::from(VIET_NAM.seconds())).rem_euclid(SECONDS_PER_DAY)
 }
 
 /// A span of days in Viet Nam, both ends included; an end that is absent is open.

@@ -33,7 +33,7 @@ pub mod warning;
 pub mod window;
 
 pub use batch::{BatchFault, check_batch};
-pub use calendar::{Period, day_bounds};
+pub use calendar::{Period, VIET_NAM, day_bounds};
 pub use dose_key::{DoseKey, dose_keys};
 pub use evidence::{Evidence, FacilitySigner, IdentityStatement, Outcome};
 pub use issuer::{

@@ -31,8 +31,7 @@ use crate::cpu;
 use crate::hcert::{Hcert, SignerCertificate};
 use crate::hsm::Pool;
 use crate::ledger::{
-    Attempt, BatchRef, Begin, Finished, Intended, Ledger, LedgerKeys, OverQuota, StoredIntent,
-    Ticket,
+    Attempt, BatchRef, Begin, Finished, Intended, Ledger, LedgerKeys, StoredIntent, Ticket,
 };
 use crate::metrics::Metrics;
 use crate::wire::request;
@@ -156,16 +155,13 @@ async fn fresh(
                 plan::reject_conflicts(&mut judged, &plan.conflicting(conflicts));
                 ticket = again;
             }
-            Intended::OverQuota(over) => return Err(over_quota(over, now)),
+            Intended::OverQuota(over) => {
+                let retry_after = window::next_day_opens_in(rules.signing_window(), now);
+                return Err(IssueError::Quota { over, retry_after });
+            }
         }
     }
     Err(IssueError::Contended)
-}
-
-fn over_quota(over: OverQuota, now: i64) -> IssueError {
-    let (_, midnight) = policy::day_bounds(now);
-    let retry_after = u64::try_from(midnight.saturating_sub(now)).unwrap_or(1);
-    IssueError::Quota { over, retry_after }
 }
 
 /// How often may other batches take doses between our look and our intent? Each time, the conflicting

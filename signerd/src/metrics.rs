@@ -4,6 +4,7 @@
 //! first event is right; those by route, status and code appear with their first event. Durations
 //! are in seconds, times in seconds since 1970, names as in the Prometheus conventions.
 
+use prometheus::core::Collector as _;
 use prometheus::{
     Encoder as _, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
     IntGaugeVec, Opts, Registry, TextEncoder,
@@ -253,6 +254,21 @@ impl Metrics {
         }
     }
 
+    /// Drops the windows of issuers that the rules no longer name; those that stay are never absent.
+    pub fn keep_windows_of(&self, issuers: &[&str]) {
+        for gauges in [&self.window_open, &self.window_override_until] {
+            for issuer in first_labels(gauges) {
+                if issuers.contains(&issuer.as_str()) {
+                    continue;
+                }
+                if let Err(error) = gauges.remove_label_values(&[issuer.as_str()]) {
+                    // Another look at the windows was faster.
+                    log::debug!(issuer:%; "series already gone: {error}");
+                }
+            }
+        }
+    }
+
     /// Makes the series of each issuer exist before its first event.
     pub fn name_issuers<'a>(&self, issuers: impl Iterator<Item = (&'a str, &'a str)>) {
         for (issuer, alg) in issuers {
@@ -278,6 +294,13 @@ impl Metrics {
         info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         Ok(())
     }
+}
+
+/// The values that the only label of a family has now.
+fn first_labels(gauges: &IntGaugeVec) -> Vec<String> {
+    let families = gauges.collect();
+    let series = families.iter().flat_map(|family| family.get_metric());
+    series.filter_map(|metric| Some(metric.get_label().first()?.value().to_owned())).collect()
 }
 
 fn register<C: prometheus::core::Collector + Clone + 'static>(

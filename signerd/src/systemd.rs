@@ -1,9 +1,9 @@
 //! What the daemon tells systemd (ready, what it is doing, that it is alive, that it stops) and what it
 //! takes from it: its listening sockets.
 //!
-//! Without systemd (`NOTIFY_SOCKET` unset) every call does nothing, and there are no sockets to take. The watchdog is fed by the runtime
-//! that serves the network, so a daemon whose tasks no longer run is restarted; it is not tied to the
-//! HSM, whose absence is a matter of readiness.
+//! Without systemd (`NOTIFY_SOCKET` unset) every call does nothing, and there are no sockets to take. The
+//! watchdog is fed by the runtime that serves the network, so a daemon whose tasks no longer run is
+//! restarted; it is not tied to the HSM, whose absence is a matter of readiness.
 
 mod sockets;
 

@@ -16,13 +16,20 @@ const UNTIL: &str = "signerd_window_override_until_timestamp_seconds{issuer=\"vn
 
 /// A set-up whose issuer `vn-moh-ec` signs in one hour of the day, half a day from now.
 fn closed() -> Setup {
+    closed_until().0
+}
+
+/// The same, and the second in which the window opens.
+fn closed_until() -> (Setup, u64) {
     let setup = Setup::new();
-    let minute_of_day = (now() / 60 + 7 * 60) % 1_440;
-    let clock = |minute: u64| format!("{:02}:{:02}", minute % 1_440 / 60, minute % 60);
-    let (from, to) = (clock(minute_of_day + 720), clock(minute_of_day + 780));
-    let table = format!("[issuer.{ISSUER}]\n");
+    let opens_at = (now() / 60 + 720) * 60;
+    let from = (opens_at / 60 + 7 * 60) % 1_440;
+    // Over midnight the end is the smaller one; midnight itself is written as 24:00.
+    let to = if from == 1_380 { 1_440 } else { (from + 60) % 1_440 };
+    let clock = |minute: u64| format!("{:02}:{:02}", minute / 60, minute % 60);
+    let (table, from, to) = (format!("[issuer.{ISSUER}]\n"), clock(from), clock(to));
     setup.change("policy.toml", &table, &format!("{table}signing_window = \"{from}-{to}\"\n"));
-    setup
+    (setup, opens_at)
 }
 
 fn opening(until: u64, reason: &str) -> Vec<u8> {
@@ -53,15 +60,18 @@ async fn an_officer_opens_the_window_and_closes_it() {
     // Outside its hours an issuer's batches get 503 with the seconds until it opens, while previews and
     // other issuers go on. An officer opens it: the batch passes, also after a restart; an officer closes
     // it: new batches are refused, and what was answered is still answered. Journal and metrics tell.
-    let setup = closed();
+    let (setup, opens_at) = closed_until();
     let mut daemon = Daemon::ready(&setup);
     let (client, evidence) = (Client::new(&setup), Evidence::of(&setup));
     let officer = Client::officer(&setup, "officer-1");
     let first = Batch::about(&evidence, ISSUER, 2);
 
+    let asked_at = now();
     let (status, code, wait) = refusal(&client.sign(first.body.clone()).await.unwrap());
     assert_eq!((status, code.as_str()), (503, "window.closed"));
-    assert!((43_200 - 120..=43_200).contains(&wait.unwrap()), "{wait:?}");
+    // The daemon read its clock at some second between our two looks.
+    let possible = opens_at - now()..=opens_at - asked_at;
+    assert!(possible.contains(&wait.unwrap()), "{wait:?} is not in {possible:?}");
     let preview = client.post("/v1/batches/preview", first.body.clone()).await.unwrap();
     assert_eq!(preview.statuses(), ["acceptable", "acceptable"]);
     let other = client.sign(Batch::about(&evidence, "vn-moh", 1).body).await.unwrap();
@@ -160,7 +170,7 @@ async fn a_request_that_cannot_be_is_refused_and_opens_nothing() {
     let before = officer.get("/v1/windows").await.unwrap();
     let good = || opening(now() + 600, "r");
     for (issuer, body, status, code) in [
-        (ISSUER, opening(now() + 86_460, "r"), 422, "window.invalid"),
+        (ISSUER, opening(now() + 90_000, "r"), 422, "window.invalid"),
         (ISSUER, opening(now() - 1, "r"), 422, "window.invalid"),
         (ISSUER, opening(u64::MAX >> 1, "r"), 422, "window.invalid"),
         (ISSUER, opening(u64::MAX, "r"), 400, "request.invalid"),
@@ -204,6 +214,7 @@ fn the_tool_shows_opens_and_closes() {
     assert!(shown.contains("vn-moh                always       open"), "{shown}");
     assert!(shown.contains("closed  none; opens in "), "{shown}");
 
+    let asked_at = now();
     let opened =
         window(&["open", "--issuer", ISSUER, "--for", "2h", "--reason", "đợt 2", "--json"]);
     assert!(opened.status.success(), "{}", text(&opened.stderr));
@@ -213,7 +224,7 @@ fn the_tool_shows_opens_and_closes() {
         (&json!(true), &json!("đợt 2"))
     );
     let until = entry[0]["override"]["until"].as_u64().unwrap();
-    assert!((now() + 7_100..=now() + 7_200).contains(&until));
+    assert!((asked_at + 7_200..=now() + 7_200).contains(&until));
     let shown = text(&window(&["show", "--issuer", ISSUER]).stdout);
     assert!(shown.contains("open    until ") && shown.contains(" by officer-1:"), "{shown}");
     let closed = window(&["close", "--issuer", ISSUER, "--reason", "xong"]);
@@ -252,12 +263,33 @@ fn the_tool_shows_opens_and_closes() {
     let signed = signed.output().unwrap();
     assert_eq!(signed.status.code(), Some(4));
     let told = text(&signed.stderr);
-    assert!(told.contains("after 1 attempts") && told.contains("signerctl window open"), "{told}");
+    assert!(
+        told.contains("after one attempt:") && told.contains("signerctl window open"),
+        "{told}"
+    );
 
     setup.change("signerctl.toml", "[officer]", "[sample2]");
     assert_eq!(window(&["show"]).status.code(), Some(2));
     daemon.signal(Signal::TERM);
     assert!(daemon.wait().success());
+}
+
+#[test]
+fn an_issuer_that_a_reload_drops_has_no_window() {
+    // The series of an issuer that the policy no longer names go, those of the others stay.
+    let setup = closed();
+    let mut daemon = Daemon::ready(&setup);
+    let shows = |daemon: &Daemon, series: &str| daemon.observe("/metrics").1.contains(series);
+    daemon.wait_until("observing", |daemon| shows(daemon, OPEN) && shows(daemon, UNTIL));
+    let text = setup.text("policy.toml");
+    let table = format!("[issuer.{ISSUER}]");
+    let (before, rest) = text.split_once(&table).unwrap();
+    let after = rest.find("\n[").map_or("", |at| rest.split_at(at).1);
+    std::fs::write(setup.path("policy.toml"), format!("{before}{after}")).unwrap();
+    daemon.signal(Signal::HUP);
+    daemon.wait_until("gone", |daemon| !shows(daemon, OPEN) && !shows(daemon, UNTIL));
+    let other = OPEN.replace(ISSUER, "vn-moh");
+    assert!((daemon.metric(&other) - 1.0).abs() < f64::EPSILON);
 }
 
 #[test]

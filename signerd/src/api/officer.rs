@@ -12,7 +12,7 @@ use hyper::body::{Bytes, Incoming};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response};
 use jiff::Timestamp;
-use jiff::tz::Offset;
+use policy::VIET_NAM;
 
 use super::exchange::{Asked, Exchange, Phase, Place, Reply, Routes};
 use super::problem;
@@ -232,9 +232,8 @@ fn refused(error: crate::ledger::LedgerError) -> Problem {
 
 /// A time as people in Viet Nam read it, for the journal.
 fn local(epoch: i64) -> String {
-    let offset = Offset::constant(7);
     Timestamp::from_second(epoch)
-        .map_or_else(|_| epoch.to_string(), |time| time.display_with_offset(offset).to_string())
+        .map_or_else(|_| epoch.to_string(), |time| time.display_with_offset(VIET_NAM).to_string())
 }
 
 #[cfg(test)]

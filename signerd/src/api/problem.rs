@@ -186,7 +186,7 @@ fn quota(over: &OverQuota, retry_after: u64) -> Problem {
     Problem::new(429, "rate.exceeded", "Daily quota reached")
         .detail(format!(
             "the issuer's daily quota is {} certificates, {} are left today and the batch has {}; repeat it \
-             unchanged after midnight in Viet Nam, or send what is left",
+             unchanged after midnight in Viet Nam, once the signing window is open, or send what is left",
             over.quota,
             over.left(),
             over.wanted

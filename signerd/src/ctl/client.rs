@@ -97,13 +97,17 @@ pub enum ClientError {
         request_id: Option<String>,
     },
     /// The last of several attempts failed like this; the same command continues later.
-    #[error("gave up after {attempts} attempts: {last}")]
+    #[error("gave up after {}: {last}", counted(*attempts))]
     GaveUp {
         /// How many.
         attempts: u32,
         /// The last one.
         last: Box<Self>,
     },
+}
+
+fn counted(attempts: u32) -> String {
+    if attempts == 1 { "one attempt".to_owned() } else { format!("{attempts} attempts") }
 }
 
 /// A client of one daemon.

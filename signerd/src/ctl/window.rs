@@ -6,8 +6,9 @@
 
 use std::io::Write;
 
-use jiff::tz::{Offset, TimeZone};
+use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp, civil};
+use policy::VIET_NAM;
 use serde::{Deserialize, Serialize};
 
 use super::answer;
@@ -17,9 +18,6 @@ use super::config::Settings;
 use super::error::{CtlError, Outcome};
 use super::output::harmless;
 use super::{Context, runtime};
-
-/// Local time in Viet Nam, the same all year.
-const VIET_NAM: Offset = Offset::constant(7);
 
 /// The command line of `window`.
 #[derive(Debug, clap::Args)]

@@ -58,12 +58,13 @@ pub enum IssueError {
     #[error(transparent)]
     Lost(#[from] cpu::Lost),
     /// The issuer's day is full, or too full for the batch. To blame: nobody, or the client where the
-    /// batch is larger than the whole quota; else a repeat helps after midnight in Viet Nam.
+    /// batch is larger than the whole quota; else a repeat helps after midnight in Viet Nam,
+    /// once the window is open.
     #[error("{over}")]
     Quota {
         /// The quota, and what is left of it.
         over: OverQuota,
-        /// Seconds until the next day begins.
+        /// Seconds until the next day begins, or until the window opens on it.
         retry_after: u64,
     },
     /// Random numbers could not be had. To blame: the operating system; a repeat may help.

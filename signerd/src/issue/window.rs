@@ -55,7 +55,11 @@ pub async fn states(app: &Issuing, now: i64) -> Result<Vec<WindowState>, LedgerE
 /// # Errors
 /// The ledger cannot be asked; the metrics stay as they were.
 pub async fn observe(app: &Issuing, now: i64) -> Result<(), LedgerError> {
-    for state in states(app, now).await? {
+    let states = states(app, now).await?;
+    // A reload may have dropped an issuer, which then neither signs nor is closed.
+    let issuers: Vec<&str> = states.iter().map(|state| state.issuer.as_str()).collect();
+    app.metrics.keep_windows_of(&issuers);
+    for state in &states {
         let issuer = [state.issuer.as_str()];
         let until = state.opened.as_ref().map_or(0, |opened| opened.until);
         app.metrics.window_open.with_label_values(&issuer).set(i64::from(state.is_open()));
@@ -78,6 +82,15 @@ pub(super) async fn hours(
     Ok(if is_opened { Hours::Open } else { Hours::Closed { opens_in } })
 }
 
+/// Seconds until a batch that today's quota does not hold can be signed: after midnight, and at an hour
+/// in which the policy signs. What an officer may have opened by then is not foreseen.
+pub(super) fn next_day_opens_in(window: Option<SigningWindow>, now: i64) -> u64 {
+    let (_, midnight) = policy::day_bounds(now);
+    let until_midnight = midnight.saturating_sub(now).unsigned_abs();
+    let closed = window.and_then(|window| window.opens_in(midnight)).unwrap_or(0);
+    until_midnight.saturating_add(closed)
+}
+
 fn state(rules: &IssuerRules, opened: Option<WindowOverride>, now: i64) -> WindowState {
     WindowState {
         issuer: rules.id().to_owned(),
@@ -90,4 +103,26 @@ fn state(rules: &IssuerRules, opened: Option<WindowOverride>, now: i64) -> Windo
 /// Seconds until the window opens by the policy; none: it is open.
 fn closed_for(rules: &IssuerRules, now: i64) -> Option<u64> {
     rules.signing_window().and_then(|window| window.opens_in(now))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_day_begins_when_the_window_opens() {
+        // A full day ends at midnight; where the window is closed then, the wait lasts until it opens.
+        // 22:00 on 15 April 2022 in Viet Nam.
+        let now = 1_650_034_800;
+        for (window, hours) in [
+            (None, 2),
+            (Some("17:00-24:00"), 2 + 17),
+            (Some("20:00-23:00"), 2 + 20),
+            (Some("20:00-06:00"), 2),
+            (Some("00:00-23:00"), 2),
+        ] {
+            let parsed = window.map(|text| SigningWindow::parse(text).unwrap());
+            assert_eq!(next_day_opens_in(parsed, now), hours * 3_600, "{window:?}");
+        }
+    }
 }

@@ -37,7 +37,7 @@ pub use batch::{
 pub use claim::{Attempt, Ticket};
 pub use error::{Blame, Cause, LedgerError, Retry};
 pub use keys::{LedgerKeys, SealError};
-pub use window::{REASON_BYTES_MAX, WINDOW_OVERRIDE_SECONDS_MAX, WindowClosing, WindowOverride};
+pub use window::{WINDOW_OVERRIDE_SECONDS_MAX, WindowClosing, WindowOverride};
 
 use claim::Claims;
 use rules::{Found, Intending};

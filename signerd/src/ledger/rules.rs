@@ -270,10 +270,10 @@ fn stored_intent(store: &mut dyn Store, row: BatchRow) -> Result<StoredIntent, L
 
 #[cfg(test)]
 mod tests {
-    use super::super::batch::{Finished, IntendedCertificate, Intent, Reissue};
+    use super::super::batch::{Finished, IntendedCertificate, Intent, Reissue, Rejection};
     use super::super::sqlite::SqliteStore;
     use super::{AttemptKey, BatchRef, Found, Intending, LedgerError, Store};
-    use super::{discard, find, finish, intend, release, resume};
+    use super::{day, discard, find, finish, intend, release, resume};
 
     const DIGEST: [u8; 32] = [1; 32];
 
@@ -301,7 +301,7 @@ mod tests {
             kid: [4; 8],
             issued_at: 5,
             certificates: vec![certificate],
-            rejections: Vec::new(),
+            rejections: vec![Rejection { record: 1, codes: vec!["dose.repeated".to_owned()] }],
             reissue: Reissue::Never,
             quota: None,
         };
@@ -347,6 +347,28 @@ mod tests {
         assert!(superseded(&discard(&mut store, &batch(), &DIGEST)));
         let found = find(&mut store, &batch(), &DIGEST, 0).unwrap();
         assert!(matches!(found, Found::Answered { sealed } if sealed == [1]));
+    }
+
+    #[test]
+    fn an_answered_batch_keeps_everything() {
+        // Whoever asks the store to remove an answered batch is told that there is none, and certificates,
+        // rejections and the day's count stay; an open one goes with all of them.
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = store(&folder);
+        let kept = |store: &mut SqliteStore, row| {
+            (
+                store.certificates(row).unwrap().len(),
+                store.rejections(row).unwrap().len(),
+                store.issued_on("vn-moh", day(5)).unwrap(),
+            )
+        };
+        let attempt = open(&mut store);
+        release(&mut store, attempt).unwrap();
+        assert_eq!(kept(&mut store, attempt.row), (0, 0, 0));
+        let attempt = open(&mut store);
+        finish(&mut store, attempt, &answer(1)).unwrap();
+        assert!(store.remove_batch(attempt.row).unwrap().is_none());
+        assert_eq!(kept(&mut store, attempt.row), (1, 1, 1));
     }
 
     #[test]

@@ -5,13 +5,11 @@
 //! itself is stands in the policy and is not known here.
 
 use super::LedgerError;
+use crate::wire::officer::REASON_BYTES_MAX;
 
 /// Longest override. One night and the day before it: whoever needs longer changes the policy, which
 /// other people than the officer at night look at.
 pub const WINDOW_OVERRIDE_SECONDS_MAX: i64 = 86_400;
-
-/// Longest reason in bytes: a sentence or two, in Vietnamese too.
-pub const REASON_BYTES_MAX: usize = 200;
 
 /// Longest officer's id in bytes: a common name of 64 characters, a colon and 16 hex digits.
 const OFFICER_BYTES_MAX: usize = 300;

@@ -1,9 +1,10 @@
 //! TLS 1.3 with client certificates, revocation lists enforced, and no resumption.
 //!
 //! What a reload brings counts for open connections too: before their next request, the client's
-//! certificates are held against the new lists. Resumption is off because a resumed session brings the client's old certificate back without
-//! looking at the revocation lists again. A list past its `nextUpdate` refuses every client: an
-//! administrator who forgot it must notice before a revoked client does.
+//! certificates are held against the new lists. Resumption is off because a resumed session brings the
+//! client's old certificate back without looking at the revocation lists again. A list past its
+//! `nextUpdate` refuses every client: an administrator who forgot it must notice before a revoked client
+//! does.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -9,8 +9,8 @@ use serde::Serialize;
 use super::cbor::{Limits, Reader, Shape, gate};
 use super::request::RequestError;
 
-/// Longest reason in bytes.
-const REASON_BYTES_MAX: usize = 200;
+/// Longest reason in bytes: a sentence or two, in Vietnamese too.
+pub const REASON_BYTES_MAX: usize = 200;
 
 /// Body of `POST /v1/windows/{issuer}/open`.
 #[derive(Debug, PartialEq, Eq)]

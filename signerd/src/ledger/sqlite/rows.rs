@@ -192,8 +192,15 @@ impl Store for SqliteStore {
     }
 
     fn remove_batch(&mut self, row: i64) -> Result<Option<Removed>, LedgerError> {
-        self.execute("DELETE FROM certificate WHERE batch = ?1", [row])?;
-        self.execute("DELETE FROM rejection WHERE batch = ?1", [row])?;
+        // What belongs to a batch goes before it, and of an answered one nothing may go.
+        for statement in [
+            "DELETE FROM certificate WHERE batch = ?1
+             AND EXISTS (SELECT 1 FROM batch WHERE id = ?1 AND answered_at IS NULL)",
+            "DELETE FROM rejection WHERE batch = ?1
+             AND EXISTS (SELECT 1 FROM batch WHERE id = ?1 AND answered_at IS NULL)",
+        ] {
+            self.execute(statement, [row])?;
+        }
         self.find(
             "DELETE FROM batch WHERE id = ?1 AND answered_at IS NULL
              RETURNING issuer, issued_at, certificates",

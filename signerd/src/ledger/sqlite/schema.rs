@@ -4,8 +4,9 @@
 //! a file of another program, a file of a newer release. Migrations only ever append to the list.
 //!
 //! Sized for 10^8 certificates: rows are written once and never change (but the heartbeat, the number
-//! of the attempt, the counter of the day and the end of an override), in the order of their keys; only the two indexes are written at random
-//! places. Answers have a table of their own because they alone are dropped again.
+//! of the attempt, the counter of the day and the end of an override), in the order of their keys; only
+//! the two indexes are written at random places. Answers have a table of their own because they alone
+//! are dropped again.
 
 use rusqlite::{Connection, OptionalExtension};
 
