@@ -91,6 +91,9 @@ pub struct Args {
 const AFTER_HELP: &str = "Files:
   They hold names, identity numbers and telephone numbers, are readable for
   their owner alone, and are never written over another file without --force.
+  Until a file is whole it has no name, so that nothing is left of a run that was
+  interrupted; on file systems without O_TMPFILE (some network ones) a killed run
+  leaves .signerctl-*.part in the folder: delete it.
   A record with reasons of several groups stands in the list of each. In the
   spreadsheet every such value is text: zeros at the beginning stay, and nothing
   is a formula. In the CSV, text that a spreadsheet program would carry out has
