@@ -1,8 +1,8 @@
 //! Writing the lists: which files there are, and every row into its own.
 //!
 //! Rows come sorted, so that one file is open at a time, or one of each form. All names are known and
-//! looked at before the first file is begun; an error
-//! or a signal leaves whole files behind or none: a file has no name before it is whole.
+//! looked at before the first file is begun; an error leaves whole files behind or none, and so does a
+//! signal where files can be without a name.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{DirBuilder, File};
@@ -58,13 +58,12 @@ pub(super) fn all(
     found: Found,
     context: &Context,
 ) -> Result<Vec<PathBuf>, RejectsError> {
-    let Found { lists, tally, rows, .. } = found;
+    let Found { lists, tally, sizes, rows, .. } = found;
     let folders = args.output.iter().map(|path| folder(path)).chain(args.split.as_deref());
     for folder in folders.collect::<BTreeSet<_>>() {
         room(folder, rows.bytes())?;
     }
-    let plan =
-        Plan { args, paths: paths(args, &tally)?, lists, now: context.now, bytes: rows.bytes() };
+    let plan = Plan { args, paths: paths(args, &tally)?, lists, now: context.now, sizes };
     let bar = context.progress.bar(rows.rows(), "rows");
     let mut files = Vec::new();
     let mut open: Option<Open> = None;
@@ -94,22 +93,22 @@ struct Plan<'a> {
     paths: BTreeMap<Option<Place>, Vec<PathBuf>>,
     lists: Vec<List>,
     now: i64,
-    bytes: u64,
+    sizes: BTreeMap<Option<Place>, u64>,
 }
 
 impl Plan<'_> {
     /// Begins the files of a place, or the one list of everything.
     fn begin(&self, place: Option<&Place>, tally: &Tally) -> Result<Open, RejectsError> {
         let of_place = place.map(|place| tally.only(place));
+        let place = place.cloned();
         let subject = Subject {
             lists: &self.lists,
             by: self.args.by,
             tally: of_place.as_ref().unwrap_or(tally),
             now: self.now,
-            bytes: self.bytes,
+            bytes: self.sizes.get(&place).copied().unwrap_or(0),
         };
         let existing = if self.args.force { Existing::Replaced } else { Existing::Kept };
-        let place = place.cloned();
         let mut lists = Vec::new();
         for path in self.paths.get(&place).into_iter().flatten() {
             let file = NewFile::begin(path.clone(), existing)?;
