@@ -16,6 +16,7 @@ use rust_xlsxwriter::{
 use super::columns::{COLUMNS, Cell, cells};
 use super::row::{By, List, Row};
 use super::tally::{Counts, Tally};
+use crate::ctl::output::harmless;
 
 /// Most rows of a sheet, headings included (Excel's specifications and limits).
 const SHEET_ROWS_MAX: u32 = 1_048_576;
@@ -189,29 +190,33 @@ impl Book {
         let worksheet = self.workbook.add_worksheet();
         worksheet.set_name("Tổng hợp - Summary")?;
         print_layout(worksheet, "Tổng hợp / Summary")?;
-        worksheet.set_freeze_panes(HEADINGS, FROZEN_COLUMNS)?;
-        worksheet.set_column_width(0, 18)?.set_column_width(1, 40)?;
         let headings = summary_headings(subject);
+        let first_count = if subject.by.has_names() { 2 } else { 1 };
+        worksheet.set_freeze_panes(HEADINGS, first_count)?;
+        worksheet.set_column_width(0, 18)?.set_column_width(first_count.saturating_sub(1), 40)?;
         for (column, [vi, en]) in (0..).zip(&headings) {
             worksheet.write_string_with_format(0, column, vi, &heading)?;
             worksheet.write_string_with_format(1, column, en, &heading)?;
-            if column >= FROZEN_COLUMNS {
+            if column >= first_count {
                 worksheet.set_column_width(column, 20)?;
             }
         }
         worksheet.set_row_height(0, 48)?.set_row_height(1, 48)?;
         let mut row = HEADINGS;
         for (place, counts) in subject.tally.places() {
-            let [id, name] = place.texts().map(crate::ctl::output::harmless);
-            worksheet.write_string(row, 0, id)?.write_string(row, 1, name)?;
-            write_counts(worksheet, row, &number, numbers(subject, counts))?;
+            for (column, text) in (0..).zip(place.texts(subject.by)) {
+                worksheet.write_string(row, column, harmless(text))?;
+            }
+            write_counts(worksheet, (row, first_count), &number, numbers(subject, counts))?;
             row = row.saturating_add(1);
         }
         let last_column = u16::try_from(headings.len().saturating_sub(1)).unwrap_or(u16::MAX);
         worksheet.autofilter(HEADINGS.saturating_sub(1), 0, row.saturating_sub(1), last_column)?;
         worksheet.write_string_with_format(row, 0, "Tổng cộng / Total", &bold)?;
-        worksheet.write_blank(row, 1, &bold)?;
-        write_counts(worksheet, row, &total, numbers(subject, subject.tally.total()))
+        for column in 1..first_count {
+            worksheet.write_blank(row, column, &bold)?;
+        }
+        write_counts(worksheet, (row, first_count), &total, numbers(subject, subject.tally.total()))
     }
 }
 
@@ -249,11 +254,11 @@ fn write_cell(
 
 fn write_counts(
     worksheet: &mut Worksheet,
-    row: u32,
+    (row, first): (u32, u16),
     format: &Format,
     counts: Vec<u64>,
 ) -> Result<(), XlsxError> {
-    for (column, count) in (FROZEN_COLUMNS..).zip(counts) {
+    for (column, count) in (first..).zip(counts) {
         worksheet.write_number_with_format(row, column, float(count), format)?;
     }
     Ok(())
@@ -267,7 +272,11 @@ fn summary_headings(subject: &Subject<'_>) -> Vec<[String; 2]> {
         By::Facility => ["Cơ sở tiêm", "Unit"],
         By::Approver => ["Cơ sở duyệt", "Approving unit"],
     };
-    let mut headings = vec![pair(place), pair(["Tên", "Name"]), pair(["Số bản ghi", "Records"])];
+    let mut headings = vec![pair(place)];
+    if subject.by.has_names() {
+        headings.push(pair(["Tên", "Name"]));
+    }
+    headings.push(pair(["Số bản ghi", "Records"]));
     headings.extend(subject.lists.iter().map(|list| pair(list.titles())));
     headings.extend(subject.tally.codes().map(|code| {
         let detail = policy::ReasonCode::parse(code).map_or("", policy::ReasonCode::detail_vi);

@@ -17,6 +17,7 @@ mod tally;
 mod target;
 mod write;
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -27,7 +28,7 @@ use serde_json::json;
 use super::Context;
 use super::batch::{Batch, Batches};
 use super::error::{CtlError, Outcome};
-use super::output::{FileError, harmless_lines};
+use super::output::{FileError, Progress, harmless_lines};
 use super::records::RecordReader;
 use answers::{Answers, Counts, Rejection};
 use person::Person;
@@ -91,6 +92,9 @@ pub struct Args {
 const AFTER_HELP: &str = "Files:
   They hold names, identity numbers and telephone numbers, are readable for
   their owner alone, and are never written over another file without --force.
+  Until a file is whole it has no name, so that nothing is left of a run that was
+  interrupted; on file systems without O_TMPFILE (some network ones) a killed run
+  leaves .signerctl-*.part in the folder: delete it.
   A record with reasons of several groups stands in the list of each. In the
   spreadsheet every such value is text: zeros at the beginning stay, and nothing
   is a formula. In the CSV, text that a spreadsheet program would carry out has
@@ -117,8 +121,12 @@ impl Args {
         List::ALL.into_iter().filter(wanted).collect()
     }
 
-    /// Where temporary files may lie: where the results will.
+    /// Where temporary files may lie: where the results will. A dry run makes no folder for them, and
+    /// puts nothing aside but numbers of records and reasons.
     fn folder(&self) -> PathBuf {
+        if self.dry_run {
+            return std::env::temp_dir();
+        }
         let of_output = self.output.first().map(|path| target::folder(path).to_owned());
         self.split.clone().or(of_output).unwrap_or_else(std::env::temp_dir)
     }
@@ -132,19 +140,7 @@ pub fn run(args: &Args, context: &Context, out: &mut dyn Write) -> Result<Outcom
     if !args.dry_run {
         write::check(args)?;
     }
-    let policy = read_policy(&args.policy)?;
-    let answers = Answers::read(&args.answers, &args.folder()).map_err(RejectsError::from)?;
-    if !answers.vouched_for() {
-        tell(&format!("signerctl: {NO_JOURNAL}\n"));
-    }
-    let mut found = Found {
-        lists: args.lists(),
-        counts: answers.counts,
-        records: 0,
-        tally: Tally::default(),
-        rows: Sorter::new(&args.folder()),
-    };
-    found.gather(args, answers, &policy, context)?;
+    let found = found(args, context.progress)?;
     let report = Report::of(&found);
     let files = if args.dry_run { Vec::new() } else { write::all(args, found, context)? };
     if !files.is_empty() {
@@ -157,6 +153,25 @@ pub fn run(args: &Args, context: &Context, out: &mut dyn Write) -> Result<Outcom
     Ok(Outcome::Done)
 }
 
+/// Reads everything that the lists are made of.
+fn found(args: &Args, progress: Progress) -> Result<Found, CtlError> {
+    let policy = read_policy(&args.policy)?;
+    let answers = Answers::read(&args.answers, &args.folder()).map_err(RejectsError::from)?;
+    if !answers.vouched_for() {
+        tell(&format!("signerctl: {NO_JOURNAL}\n"));
+    }
+    let mut found = Found {
+        lists: args.lists(),
+        counts: answers.counts,
+        records: 0,
+        tally: Tally::default(),
+        sizes: BTreeMap::new(),
+        rows: Sorter::new(&args.folder()),
+    };
+    found.gather(args, answers, &policy, progress)?;
+    Ok(found)
+}
+
 /// What was found out about a run.
 struct Found {
     lists: Vec<List>,
@@ -164,6 +179,8 @@ struct Found {
     /// Records of the file.
     records: u64,
     tally: Tally,
+    /// Bytes of the rows of each file, about.
+    sizes: BTreeMap<Option<row::Place>, u64>,
     rows: Sorter<Row>,
 }
 
@@ -174,10 +191,10 @@ impl Found {
         args: &Args,
         mut answers: Answers,
         policy: &Policy,
-        context: &Context,
+        progress: Progress,
     ) -> Result<(), CtlError> {
         let maker = RowMaker { policy, by: args.by };
-        let bar = context.progress.bar(answers.counts.answered, "records");
+        let bar = progress.bar(answers.counts.answered, "records");
         let file = File::open(&args.records).map_err(FileError::of("open", &args.records))?;
         let reader = RecordReader::new(BufReader::with_capacity(1 << 16, file));
         let mut next = next_rejection(&mut answers)?;
@@ -235,9 +252,10 @@ impl Found {
             return Ok(());
         }
         row.file = args.split.is_some().then(|| row.place.clone());
+        let size = self.sizes.entry(row.file.clone()).or_default();
         for list in lists {
             row.list = list;
-            self.rows.push(&row)?;
+            *size = size.saturating_add(self.rows.push(&row)?);
         }
         Ok(())
     }

@@ -28,6 +28,13 @@ pub enum By {
     Approver,
 }
 
+impl By {
+    /// Whether places have names beside their ids: the registry names units, and areas by code alone.
+    pub(super) fn has_names(self) -> bool {
+        matches!(self, Self::Facility | Self::Approver)
+    }
+}
+
 /// The lists: the three groups of Annex 03, and the rest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(super) enum List {
@@ -86,12 +93,17 @@ pub(super) enum Place {
 }
 
 impl Place {
-    /// Code and name as a list shows them.
-    pub(super) fn texts(&self) -> [&str; 2] {
-        match self {
-            Self::Known { id, name } => [id, name],
-            Self::NoArea => ["", "chưa có địa bàn / no area"],
-            Self::Unregistered => ["", "chưa đăng ký / not registered"],
+    /// Id and name as a summary shows them, or what it is called where there are no names.
+    pub(super) fn texts(&self, by: By) -> Vec<&str> {
+        let (id, name) = match self {
+            Self::Known { id, name } => (id.as_str(), name.as_str()),
+            Self::NoArea => ("", "chưa có địa bàn / no area"),
+            Self::Unregistered => ("", "chưa đăng ký / not registered"),
+        };
+        match (by.has_names(), id) {
+            (true, _) => vec![id, name],
+            (false, "") => vec![name],
+            (false, _) => vec![id],
         }
     }
 }

@@ -72,21 +72,22 @@ impl<T: Keyed> Sorter<T> {
         }
     }
 
-    /// Takes one row.
+    /// Takes one row; returns its bytes, about.
     ///
     /// # Errors
     /// When a portion cannot be written.
-    pub(super) fn push(&mut self, row: &T) -> Result<(), SortError> {
+    pub(super) fn push(&mut self, row: &T) -> Result<u64, SortError> {
         let mut text = serde_json::to_vec(row).map_err(|error| self.unwritable(error.into()))?;
         text.push(b'\n');
         self.waiting_bytes = self.waiting_bytes.saturating_add(text.len());
-        self.bytes = self.bytes.saturating_add(u64::try_from(text.len()).unwrap_or(u64::MAX));
+        let bytes = u64::try_from(text.len()).unwrap_or(u64::MAX);
+        self.bytes = self.bytes.saturating_add(bytes);
         self.rows = self.rows.saturating_add(1);
         self.waiting.push((row.key(), text));
         if self.waiting_bytes > self.portion_bytes_max {
             self.put_aside()?;
         }
-        Ok(())
+        Ok(bytes)
     }
 
     /// How many rows were taken.

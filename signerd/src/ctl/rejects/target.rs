@@ -1,14 +1,20 @@
 //! The files of a list: private, whole or not there, and never over another file by accident.
 //!
-//! A file is written under a passing name in the folder of its own, for the owner alone, and gets its
-//! name when it is on disk. Names made from areas and units hold nothing but letters, digits, dots,
+//! A file is written without a name on the file system of its folder, for the owner alone, and is linked
+//! to its name when it is on disk: however the program ends before that, nothing of it is left. Where
+//! the file system cannot do that (O_TMPFILE), it has a passing name meanwhile, which is removed unless
+//! the program is killed: SIGKILL and SIGINT alike leave it behind, readable for its owner. Names made from areas and units hold nothing but letters, digits, dots,
 //! dashes and underscores, and do not differ in case alone.
 
 use std::collections::BTreeSet;
 use std::fs::{File, Permissions};
+use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{AtFlags, CWD, Mode, OFlags};
+use rustix::io::Errno;
 use tempfile::NamedTempFile;
 
 use super::row::{By, Place};
@@ -54,7 +60,15 @@ pub(super) enum Existing {
 pub(super) struct NewFile {
     path: PathBuf,
     existing: Existing,
-    file: NamedTempFile,
+    content: Content,
+}
+
+/// Where the bytes are until the file has its name.
+enum Content {
+    /// On the file system, in no folder.
+    Unnamed(File),
+    /// Under a passing name, where there are no files without one.
+    Passing(NamedTempFile),
 }
 
 impl NewFile {
@@ -63,13 +77,14 @@ impl NewFile {
     /// # Errors
     /// When its folder cannot be written.
     pub(super) fn begin(path: PathBuf, existing: Existing) -> Result<Self, FileError> {
-        let file = tempfile::Builder::new()
-            .prefix(".signerctl-")
-            .suffix(".part")
-            .permissions(Permissions::from_mode(PRIVATE_MODE))
-            .tempfile_in(folder(&path))
-            .map_err(FileError::of("make", &path))?;
-        Ok(Self { path, existing, file })
+        let content = match unnamed(folder(&path)).map_err(FileError::of("make", &path))? {
+            Some(file) => Content::Unnamed(file),
+            None => {
+                let file = passing().tempfile_in(folder(&path));
+                Content::Passing(file.map_err(FileError::of("make", &path))?)
+            }
+        };
+        Ok(Self { path, existing, content })
     }
 
     /// Where to write.
@@ -77,7 +92,7 @@ impl NewFile {
     /// # Errors
     /// When the system gives no second handle.
     pub(super) fn handle(&self) -> Result<File, FileError> {
-        self.file.as_file().try_clone().map_err(FileError::of("write", &self.path))
+        self.content.file().try_clone().map_err(FileError::of("write", &self.path))
     }
 
     /// Gives the file its name, once it is on disk.
@@ -85,16 +100,69 @@ impl NewFile {
     /// # Errors
     /// When it cannot be written, or a file of that name has appeared in between.
     pub(super) fn keep(self) -> Result<PathBuf, FileError> {
-        let Self { path, existing, file } = self;
-        file.as_file().sync_all().map_err(FileError::of("write", &path))?;
-        match existing {
-            Existing::Kept => file.persist_noclobber(&path),
-            Existing::Replaced => file.persist(&path),
-        }
-        .map_err(|error| FileError::of("make", &path)(error.error))?;
+        let Self { path, existing, content } = self;
+        content.file().sync_all().map_err(FileError::of("write", &path))?;
+        content.appear(&path, existing).map_err(FileError::of("make", &path))?;
         journal::sync_folder(&path).map_err(FileError::of("write", &path))?;
         Ok(path)
     }
+}
+
+impl Content {
+    fn file(&self) -> &File {
+        match self {
+            Self::Unnamed(file) => file,
+            Self::Passing(file) => file.as_file(),
+        }
+    }
+
+    fn appear(self, path: &Path, existing: Existing) -> io::Result<()> {
+        match (self, existing) {
+            (Self::Unnamed(file), Existing::Kept) => link(&file, path),
+            (Self::Unnamed(file), Existing::Replaced) => {
+                // A link replaces nothing, but a new name can be moved over an old one. Where there is
+                // no old one, the passing name is not needed.
+                match link(&file, path) {
+                    Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                        let linked = passing().make_in(folder(path), |name| link(&file, name))?;
+                        Ok(linked.into_temp_path().persist(path)?)
+                    }
+                    linked => linked,
+                }
+            }
+            (Self::Passing(file), Existing::Kept) => Ok(file.persist_noclobber(path).map(drop)?),
+            (Self::Passing(file), Existing::Replaced) => Ok(file.persist(path).map(drop)?),
+        }
+    }
+}
+
+/// A file without a name that can get one; `None` where the file system or a missing /proc forbids it.
+fn unnamed(folder: &Path) -> io::Result<Option<File>> {
+    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+    match rustix::fs::open(folder, flags, Mode::RUSR | Mode::WUSR) {
+        Ok(file) => {
+            let file = File::from(file);
+            Ok(by_descriptor(&file).exists().then_some(file))
+        }
+        Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => Ok(None),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+fn link(file: &File, path: &Path) -> io::Result<()> {
+    Ok(rustix::fs::linkat(CWD, by_descriptor(file), CWD, path, AtFlags::SYMLINK_FOLLOW)?)
+}
+
+/// The one way to an open file without a name that needs no privilege.
+fn by_descriptor(file: &File) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()))
+}
+
+fn passing() -> tempfile::Builder<'static, 'static> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".signerctl-").suffix(".part");
+    builder.permissions(Permissions::from_mode(PRIVATE_MODE));
+    builder
 }
 
 /// The folder that a file lies in.
@@ -156,22 +224,64 @@ mod tests {
         assert_eq!(names.of(&Place::Unregistered, By::Facility), "not-registered");
     }
 
+    fn files(folder: &Path) -> usize {
+        std::fs::read_dir(folder).unwrap().count()
+    }
+
+    /// Begins a file that has a passing name, as where there are none without a name.
+    fn begin_passing(path: PathBuf, existing: Existing) -> Result<NewFile, FileError> {
+        let file = passing().tempfile_in(folder(&path)).unwrap();
+        Ok(NewFile { path, existing, content: Content::Passing(file) })
+    }
+
     #[test]
     fn nothing_is_overwritten_by_accident() {
         // A file that appeared in between is kept unless told otherwise; what is given up leaves
-        // nothing; files are the owner's alone.
+        // nothing; files are the owner's alone; with and without passing names.
+        for begin in [NewFile::begin, begin_passing] {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("list.csv");
+            drop(begin(path.clone(), Existing::Kept).unwrap());
+            assert_eq!(files(folder.path()), 0);
+            begin(path.clone(), Existing::Kept).unwrap().keep().unwrap();
+            assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+            std::fs::write(&path, "mine").unwrap();
+            assert!(begin(path.clone(), Existing::Kept).unwrap().keep().is_err());
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), "mine");
+            begin(path.clone(), Existing::Replaced).unwrap().keep().unwrap();
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), "");
+            let other = folder.path().join("other.csv");
+            begin(other, Existing::Replaced).unwrap().keep().unwrap();
+            assert_eq!(files(folder.path()), 2);
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_being_written_has_no_name() {
+        // Bytes that are written stand in no folder, so that no way to end the program leaves them;
+        // they are there, whole and private, with the name.
+        use std::io::Write as _;
+        use std::os::unix::fs::MetadataExt as _;
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("list.csv");
-        drop(NewFile::begin(path.clone(), Existing::Kept).unwrap());
-        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
-        NewFile::begin(path.clone(), Existing::Kept).unwrap().keep().unwrap();
-        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        std::fs::write(&path, "mine").unwrap();
-        assert!(NewFile::begin(path.clone(), Existing::Kept).unwrap().keep().is_err());
-        assert_eq!(std::fs::read_to_string(&path).unwrap(), "mine");
-        NewFile::begin(path.clone(), Existing::Replaced).unwrap().keep().unwrap();
-        assert_eq!(std::fs::read_to_string(&path).unwrap(), "");
-        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+        let new = NewFile::begin(path.clone(), Existing::Kept).unwrap();
+        new.handle().unwrap().write_all(b"Nguyen").unwrap();
+        let metadata = new.content.file().metadata().unwrap();
+        assert_eq!((metadata.len(), metadata.nlink(), files(folder.path())), (6, 0, 0));
+        assert_eq!(metadata.permissions().mode() & 0o777, 0o600);
+        new.keep().unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "Nguyen");
+        assert_eq!(files(folder.path()), 1);
+    }
+
+    #[test]
+    fn a_folder_that_is_not_there_is_named() {
+        // The error is that of the folder, not that of a passing name.
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("none/list.csv");
+        let error = NewFile::begin(path, Existing::Kept).err().unwrap();
+        assert_eq!(error.source.kind(), io::ErrorKind::NotFound);
+        assert!(error.to_string().contains("none/list.csv"), "{error}");
     }
 
     #[test]

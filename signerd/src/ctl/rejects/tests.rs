@@ -101,8 +101,8 @@ impl Stage {
         self.folder.path().join(name)
     }
 
-    /// Runs the verb with further words; relative names are of the folder.
-    fn run(&self, words: &[&str]) -> Result<Value, CtlError> {
+    /// Writes the files, and reads a command line with further words; relative names are of the folder.
+    fn args(&self, words: &[&str]) -> Args {
         std::fs::write(self.path("records"), self.records.join("\n")).unwrap();
         std::fs::write(self.path("answers"), self.answers.join("\n")).unwrap();
         let path = |name: &str| self.path(name).display().to_string();
@@ -116,7 +116,12 @@ impl Stage {
             line.push(if is_path { path(word) } else { (*word).to_owned() });
             is_path = matches!(*word, "--output" | "--split");
         }
-        let args = Line::try_parse_from(&line).unwrap().args;
+        Line::try_parse_from(&line).unwrap().args
+    }
+
+    /// Runs the verb with further words.
+    fn run(&self, words: &[&str]) -> Result<Value, CtlError> {
+        let args = self.args(words);
         let context = Context {
             config: PathBuf::new(),
             json: true,
@@ -176,11 +181,11 @@ fn every_rejected_record_stands_once_in_each_of_its_lists() {
     assert_eq!(names(SHEETS[3]), ["Nguyễn Văn A", "=HYPERLINK(\"http://x\")"]);
     assert_eq!(sheets.len(), 5);
     let summary = &sheets["Tổng hợp - Summary"];
-    assert_eq!(summary[0][..3], ["Địa bàn", "Tên", "Số bản ghi"]);
-    assert_eq!(summary[2][..7], ["01", "", "1", "0", "1", "1", "0"]);
-    assert_eq!(summary[3][..7], ["79", "", "4", "2", "0", "1", "2"]);
-    assert_eq!(summary[4][1..7], ["chưa đăng ký / not registered", "1", "0", "1", "0", "0"]);
-    assert_eq!(summary[5][..7], ["Tổng cộng / Total", "", "6", "2", "2", "2", "2"]);
+    assert_eq!(summary[0][..2], ["Địa bàn", "Số bản ghi"]);
+    assert_eq!(summary[2][..6], ["01", "1", "0", "1", "1", "0"]);
+    assert_eq!(summary[3][..6], ["79", "4", "2", "0", "1", "2"]);
+    assert_eq!(summary[4][..6], ["chưa đăng ký / not registered", "1", "0", "1", "0", "0"]);
+    assert_eq!(summary[5][..6], ["Tổng cộng / Total", "6", "2", "2", "2", "2"]);
     assert_eq!(report["lists"].to_string(), r#"{"1":2,"2":2,"3":2,"other":2}"#);
     assert_eq!((&report["rejected"], &report["listed"]), (&Value::from(6), &Value::from(6)));
     assert_eq!((&report["answered"], &report["not_registered"]), (&7.into(), &1.into()));
@@ -245,7 +250,7 @@ fn the_csv_says_the_same() {
     stage.run(&["--output", "list.xlsx", "--output", "list.csv"]).unwrap();
     let text = std::fs::read_to_string(stage.path("list.csv")).unwrap();
     let body = text.strip_prefix('\u{feff}').unwrap();
-    assert!(body.starts_with("Nhóm / Group,STT / No.,Họ và tên / Full name,"));
+    assert!(body.starts_with(r#""Nhóm / Group","STT / No.","Họ và tên / Full name","#));
     assert_eq!(body.matches("\r\n").count(), body.matches('\n').count());
     let mut reader = csv::Reader::from_reader(body.as_bytes());
     let rows: Vec<csv::StringRecord> = reader.records().map(Result::unwrap).collect();
@@ -288,11 +293,38 @@ fn each_place_can_have_its_file() {
     assert_eq!(column(&sheets[SHEETS[0]], 1).len(), 2);
     assert_eq!(column(&sheets[SHEETS[1]], 1).len(), 0);
     assert_eq!(column(&sheets[SHEETS[2]], 1), ["Đỗ Ê"]);
-    assert_eq!(sheets["Tổng hợp - Summary"].len(), 4);
+    let summary = &sheets["Tổng hợp - Summary"];
+    assert_eq!(summary.len(), 4);
+    // Units have names beside their ids.
+    assert_eq!(summary[0][..3], ["Cơ sở duyệt", "Tên", "Số bản ghi"]);
+    assert_eq!(summary[2][..3], ["79-SYT", "Sở Y tế Thành phố Hồ Chí Minh", "4"]);
+    assert_eq!(summary[3][..3], ["Tổng cộng / Total", "", "4"]);
     for file in std::fs::read_dir(stage.path("lists")).unwrap() {
         let mode = file.unwrap().metadata().unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
     }
+}
+
+#[test]
+fn each_file_is_as_large_as_its_own_rows() {
+    // The size by which a spreadsheet takes its 64-bit form is that of the rows of its file, in each
+    // of their lists; the files together have all rows, and one list has them all.
+    let stage = Stage::full();
+    let sizes = |words: &[&str]| {
+        let found = found(&stage.args(words), Progress::Hidden).unwrap();
+        (found.sizes.clone(), found.rows.bytes())
+    };
+    let (split, total) = sizes(&["--by", "area", "--split", "lists"]);
+    assert_eq!(split.len(), 3);
+    assert_eq!(split.values().sum::<u64>(), total);
+    let area = |id: &str| {
+        let place = row::Place::Known { id: id.to_owned(), name: String::new() };
+        split[&Some(place)]
+    };
+    // Five rows of area 79 against two of area 01.
+    assert!(area("79") > 2 * area("01") && area("01") > 0, "{} {}", area("79"), area("01"));
+    let (one, total) = sizes(&["--output", "list.xlsx"]);
+    assert!(one == BTreeMap::from([(None, total)]));
 }
 
 #[test]
@@ -312,6 +344,16 @@ fn nothing_is_overwritten_or_written_without_need() {
     let stage = Stage::full();
     let dry = stage.run(&["--dry-run"]).unwrap();
     assert_eq!((&dry["listed"], &dry["files"].as_array().unwrap().len()), (&6.into(), &0));
+    // Nor does it need the folder of the results: what it puts aside lies where folders are.
+    for words in [["--split", "lists"], ["--output", "new/list.xlsx"]] {
+        let dry = stage.run(&[&["--dry-run"], &words[..]].concat()).unwrap();
+        assert_eq!(dry["listed"], 6);
+        let line = [&["rejects", "a", "--records", "r", "--policy", "p", "--dry-run"], &words[..]];
+        let folder = Line::try_parse_from(line.concat()).unwrap().args.folder();
+        assert!(tempfile::tempfile_in(&folder).is_ok(), "{}", folder.display());
+        assert_eq!(folder, std::env::temp_dir());
+    }
+    assert!(!stage.path("lists").exists() && !stage.path("new").exists());
     std::fs::write(stage.path("list.xlsx"), "mine").unwrap();
     let error = stage.run(&["--output", "list.xlsx"]).unwrap_err();
     assert!(error.to_string().ends_with("list.xlsx is there already"), "{error}");

@@ -1,7 +1,8 @@
 //! Writing the lists: which files there are, and every row into its own.
 //!
 //! Rows come sorted, so that one file is open at a time, or one of each form. All names are known and
-//! looked at before the first file is begun; an error leaves whole files behind or none.
+//! looked at before the first file is begun; an error leaves whole files behind or none, and so does a
+//! signal where files can be without a name.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{DirBuilder, File};
@@ -57,13 +58,12 @@ pub(super) fn all(
     found: Found,
     context: &Context,
 ) -> Result<Vec<PathBuf>, RejectsError> {
-    let Found { lists, tally, rows, .. } = found;
+    let Found { lists, tally, sizes, rows, .. } = found;
     let folders = args.output.iter().map(|path| folder(path)).chain(args.split.as_deref());
     for folder in folders.collect::<BTreeSet<_>>() {
         room(folder, rows.bytes())?;
     }
-    let plan =
-        Plan { args, paths: paths(args, &tally)?, lists, now: context.now, bytes: rows.bytes() };
+    let plan = Plan { args, paths: paths(args, &tally)?, lists, now: context.now, sizes };
     let bar = context.progress.bar(rows.rows(), "rows");
     let mut files = Vec::new();
     let mut open: Option<Open> = None;
@@ -93,22 +93,22 @@ struct Plan<'a> {
     paths: BTreeMap<Option<Place>, Vec<PathBuf>>,
     lists: Vec<List>,
     now: i64,
-    bytes: u64,
+    sizes: BTreeMap<Option<Place>, u64>,
 }
 
 impl Plan<'_> {
     /// Begins the files of a place, or the one list of everything.
     fn begin(&self, place: Option<&Place>, tally: &Tally) -> Result<Open, RejectsError> {
         let of_place = place.map(|place| tally.only(place));
+        let place = place.cloned();
         let subject = Subject {
             lists: &self.lists,
             by: self.args.by,
             tally: of_place.as_ref().unwrap_or(tally),
             now: self.now,
-            bytes: self.bytes,
+            bytes: self.sizes.get(&place).copied().unwrap_or(0),
         };
         let existing = if self.args.force { Existing::Replaced } else { Existing::Kept };
-        let place = place.cloned();
         let mut lists = Vec::new();
         for path in self.paths.get(&place).into_iter().flatten() {
             let file = NewFile::begin(path.clone(), existing)?;
@@ -219,4 +219,39 @@ fn room(folder: &Path, bytes: u64) -> Result<(), RejectsError> {
 
 fn sheet_fault(path: &Path) -> impl FnOnce(XlsxError) -> RejectsError {
     move |source| RejectsError::Sheet { path: path.to_owned(), source: Box::new(source) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::row::By;
+    use super::*;
+
+    #[test]
+    fn no_file_can_be_found_before_it_is_whole() {
+        // With more rows written than any buffer holds the folder is still empty, in either form;
+        // at the end it has exactly the files that were asked for.
+        let folder = tempfile::tempdir().unwrap();
+        let names = || std::fs::read_dir(folder.path()).unwrap().count();
+        let (tally, lists) = (Tally::default(), [List::Other]);
+        let subject = Subject { lists: &lists, by: By::Area, tally: &tally, now: 0, bytes: 0 };
+        let begin = |name: &str| {
+            let path = folder.path().join(name);
+            let file = NewFile::begin(path.clone(), Existing::Kept).unwrap();
+            let content = if name == "list.csv" {
+                let output = BufWriter::new(file.handle().unwrap());
+                Content::Csv(Box::new(Table::begin(output).unwrap()))
+            } else {
+                Content::Xlsx(Box::new(Book::begin(&subject, folder.path()).unwrap()))
+            };
+            OpenList { path, file, content }
+        };
+        let mut open = Open { place: None, lists: ["list.csv", "list.xlsx"].map(begin).into() };
+        for record in 0..2_000 {
+            open.add(&Row { record, full_name: "Nguyễn".repeat(20), ..Row::empty() }).unwrap();
+        }
+        assert!(open.lists[0].file.handle().unwrap().metadata().unwrap().len() > 100_000);
+        assert_eq!(names(), 0);
+        open.finish().unwrap();
+        assert_eq!(names(), 2);
+    }
 }
