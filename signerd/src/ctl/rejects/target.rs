@@ -2,7 +2,7 @@
 //!
 //! A file is written without a name on the file system of its folder, for the owner alone, and is linked
 //! to its name when it is on disk: however the program ends before that, nothing of it is left. Where
-//! the file system cannot do that (O_TMPFILE), it has a passing name meanwhile, which is removed unless
+//! the file system cannot do that (`O_TMPFILE`), it has a passing name meanwhile, which is removed unless
 //! the program is killed: SIGKILL and SIGINT alike leave it behind, readable for its owner. Names made from areas and units hold nothing but letters, digits, dots,
 //! dashes and underscores, and do not differ in case alone.
 
