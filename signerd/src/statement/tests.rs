@@ -25,6 +25,21 @@ use crate::wire::cbor::write;
 const NOW: i64 = 1_800_000_000;
 const RECORD: &[u8] = b"the bytes of a record";
 
+/// A certificate with RSA of 1024 bits, made with OpenSSL.
+const SHORT_RSA: &str = concat!(
+    "308201fc30820165a0030201020214534edb2c1b0ad63f2c9880667e23d475d8a2e7f1300d06092a864886f70d01010b",
+    "05003010310e300c06035504030c0573686f7274301e170d3236313132333131303631345a170d333631313230313130",
+    "3631345a3010310e300c06035504030c0573686f727430819f300d06092a864886f70d010101050003818d0030818902",
+    "818100a7e8838d8ef5fd48bc569fe977e700408cf2b21e4846356cbfc88ff1e362bcb05e9bca27e991cd83ae78c804a0",
+    "a65e357fefb5db4944892bc55e78f509b67d351ef84539ecf11e96b7f256d3e2b238b69d10825fce08aa7d54cdd4a0cf",
+    "197202dad24cb1119c591b2f9783e3230c38bc4ebb3ad9dd564c79e620c383c4250c1f0203010001a3533051301d0603",
+    "551d0e0416041432be3ff13969e8d9ea77825d55b8f94af9a208d0301f0603551d2304183016801432be3ff13969e8d9",
+    "ea77825d55b8f94af9a208d0300f0603551d130101ff040530030101ff300d06092a864886f70d01010b050003818100",
+    "454436e29554a2366624f607871d23a7d30ecf7c05a11d8e457b96deb47ee6328a70fc7c9060c21ef3c2c36748d5ce80",
+    "b844524ca1bef61f0ec3c3e7bb0489e16f6f45a18b0909a774e561dcb6320d3fce905fd11218b2347a6ef8e300d72b65",
+    "873299aaa35193f79fe749ac9f85d35d267e3727e48703b0357135a792fe4a72",
+);
+
 struct Ca {
     issuer: Issuer<'static, KeyPair>,
     der: Vec<u8>,
@@ -35,12 +50,18 @@ impl Ca {
         let key = KeyPair::generate().unwrap();
         let mut params = params(name, 1);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.not_after = rcgen::date_time_ymd(2040, 1, 1);
         let der = params.self_signed(&key).unwrap().der().to_vec();
         Self { issuer: Issuer::new(params, key), der }
     }
 
     fn leaf(&self, key: KeyPair, serial: u64) -> Leaf {
-        let params = params("unit", serial);
+        self.leaf_until(key, serial, 2030)
+    }
+
+    fn leaf_until(&self, key: KeyPair, serial: u64, year: i32) -> Leaf {
+        let mut params = params("unit", serial);
+        params.not_after = rcgen::date_time_ymd(year, 1, 1);
         let der = params.signed_by(&key, &self.issuer).unwrap().der().to_vec();
         Leaf { key, der }
     }
@@ -367,7 +388,7 @@ fn the_first_fault_of_a_certificate_is_told() {
     let (ca, other_ca) = (Ca::new("ca"), Ca::new("other"));
     let leaf = ca.leaf(p256(), 2);
     let signature = leaf.facility_signature(Iana::ES256, RECORD);
-    let after = NOW + 10 * 365 * 86_400;
+    let after = NOW + 6 * 365 * 86_400;
     let code = |units: Units, now| facility_code(&units, &signature, now);
     let unregistered = units(&ca.leaf(p256(), 5), &ca, &[]);
     assert_eq!(code(unregistered, NOW), Some(ReasonCode::FacilityCertificateUnregistered));
@@ -482,4 +503,36 @@ fn a_signature_covers_records_of_every_length() {
         assert!(check(&record), "{length}");
         assert!(!check(&record[1..]), "{length}");
     }
+}
+
+#[test]
+fn an_authority_that_has_ended_is_not_trusted() {
+    // Past the end of its authority's certificate a facility's is untrusted, whatever its own says.
+    let ca = Ca::new("ca");
+    let leaf = ca.leaf_until(p256(), 2, 2045);
+    let units = units(&leaf, &ca, &[]);
+    let signature = leaf.facility_signature(Iana::ES256, RECORD);
+    // 2040-01-01T00:00:00Z is the authority's last second; the lists of this test end in 2035.
+    let untrusted = Some(ReasonCode::FacilityCertificateUntrusted);
+    assert_eq!(facility_code(&units, &signature, NOW), None);
+    assert_eq!(facility_code(&units, &signature, 2_208_988_801), untrusted);
+}
+
+#[test]
+fn a_certificate_that_ends_before_it_begins_is_refused_at_start() {
+    // A registered certificate with its validity the wrong way round is refused before it is used.
+    let ca = Ca::new("ca");
+    let leaf = ca.leaf_until(p256(), 2, 2020);
+    match &Units::new(leaf.registered().registry(), TrustAnchors::default()).unwrap_err()[..] {
+        [UnitError::Validity { unit }] => assert_eq!(unit, "79-TTYT-Q1"),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn short_rsa_keys_are_refused_at_start() {
+    // RSA below 2048 bits is no key for statements, and is told before the first one comes.
+    let der = data_encoding::HEXLOWER.decode(SHORT_RSA.as_bytes()).unwrap();
+    let certificate = Certificate::from_der(&der).unwrap();
+    assert!(matches!(key::VerificationKey::of(&certificate), Err(KeyError::Unsupported)));
 }

@@ -66,8 +66,10 @@ impl TrustAnchors {
     pub(super) fn verdict(&self, leaf: &Leaf<'_>, now: i64) -> Result<(), ReasonCode> {
         // Trust is asked at an instant within the validity, so that an expired certificate of a trusted
         // CA is told "expired" and one of a stranger "untrusted".
+        let valid = self.anchors.iter().filter(|own| own.not_before <= now && now <= own.not_after);
+        let anchors: Vec<_> = valid.map(|own| own.anchor.clone()).collect();
         let inside = now.max(leaf.not_before).min(leaf.not_after);
-        if !leaf.may_sign || self.path(leaf.der, inside, None).is_err() {
+        if !leaf.may_sign || path(&anchors, leaf.der, inside, None).is_err() {
             return Err(ReasonCode::FacilityCertificateUntrusted);
         }
         if now < leaf.not_before || now > leaf.not_after {
@@ -81,37 +83,36 @@ impl TrustAnchors {
             .with_depth(RevocationCheckDepth::EndEntity)
             .with_expiration_policy(ExpirationPolicy::Enforce)
             .build();
-        match self.path(leaf.der, now, Some(revocation)) {
+        match path(&anchors, leaf.der, now, Some(revocation)) {
             Ok(()) => Ok(()),
             Err(webpki::Error::CertRevoked) => Err(ReasonCode::FacilityCertificateRevoked),
             Err(_) => Err(ReasonCode::FacilityCertificateUntrusted),
         }
     }
+}
 
-    fn path(
-        &self,
-        der: &[u8],
-        at: i64,
-        revocation: Option<RevocationOptions<'_>>,
-    ) -> Result<(), webpki::Error> {
-        let certificate = CertificateDer::from(der);
-        let valid = self.anchors.iter().filter(|own| own.not_before <= at && at <= own.not_after);
-        let anchors: Vec<_> = valid.map(|own| own.anchor.clone()).collect();
-        let at = UnixTime::since_unix_epoch(Duration::from_secs(u64::try_from(at).unwrap_or(0)));
-        EndEntityCert::try_from(&certificate)?
-            // An extended key usage, where there is one, must allow client authentication, as those of
-            // the Government Cipher Committee do; most organisation certificates have none.
-            .verify_for_usage(
-                ALL_VERIFICATION_ALGS,
-                &anchors,
-                &[],
-                at,
-                KeyUsage::client_auth(),
-                revocation,
-                None,
-            )
-            .map(|_| ())
-    }
+/// Whether a path leads from one of the anchors to the certificate at a time.
+fn path(
+    anchors: &[TrustAnchor<'static>],
+    der: &[u8],
+    at: i64,
+    revocation: Option<RevocationOptions<'_>>,
+) -> Result<(), webpki::Error> {
+    let certificate = CertificateDer::from(der);
+    let at = UnixTime::since_unix_epoch(Duration::from_secs(u64::try_from(at).unwrap_or(0)));
+    EndEntityCert::try_from(&certificate)?
+        // An extended key usage, where there is one, must allow client authentication, as those of
+        // the Government Cipher Committee do; most organisation certificates have none.
+        .verify_for_usage(
+            ALL_VERIFICATION_ALGS,
+            anchors,
+            &[],
+            at,
+            KeyUsage::client_auth(),
+            revocation,
+            None,
+        )
+        .map(|_| ())
 }
 
 impl Authority {

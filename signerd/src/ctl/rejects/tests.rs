@@ -319,7 +319,7 @@ fn each_file_is_as_large_as_its_own_rows() {
         for row in rows.finish().unwrap() {
             let row = row.unwrap();
             // A row takes its JSON and the end of the line.
-            let bytes = serde_json::to_vec(&row).unwrap().len() as u64 + 1;
+            let bytes = u64::try_from(serde_json::to_vec(&row).unwrap().len()).unwrap() + 1;
             *counted.entry(row.file).or_insert(0) += bytes;
         }
         assert!(sizes == counted, "{words:?}");
