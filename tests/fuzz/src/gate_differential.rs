@@ -2,7 +2,7 @@
 //!
 //! Three inputs come of one: the bytes as they are, an item that is built along them and is close to
 //! deterministic CBOR (random bytes hardly ever are), and that item with one byte changed. On each, both
-//! must say yes or both no, but for the differences that [`refusal`] names: there the gate must refuse,
+//! must say yes or both no, but for the differences that `refusal` names: there the gate must refuse,
 //! and for exactly that reason.
 
 use cbor_core::{DecodeOptions, Value};
