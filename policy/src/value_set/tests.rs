@@ -125,6 +125,15 @@ fn what_is_known_of_products_is_of_products() {
 }
 
 #[test]
+fn lists_have_names() {
+    // Each list is called as its table in a file is.
+    let names = Kind::ALL.map(Kind::name);
+    assert_eq!(names.into_iter().collect::<std::collections::BTreeSet<_>>().len(), 4);
+    let file = set_file("eu-3", "", "2030-01-01");
+    assert!(names.into_iter().all(|name| file.contains(&format!("{name} = ["))), "{names:?}");
+}
+
+#[test]
 fn every_set_reads_and_stands_for_itself() {
     // Every built-in set can be selected, and its file states the id that selects it.
     for id in Catalogue::set_ids() {
