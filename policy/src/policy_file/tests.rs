@@ -385,6 +385,26 @@ fn an_empty_territory_is_a_fault() {
 }
 
 #[test]
+fn a_territory_is_units_or_areas_or_both() {
+    // An issuer that names units alone, or areas alone, covers those and no others.
+    for (key, value, count) in
+        [("facilities", "[\"01-CDC-HN\"]", (1, 0)), ("areas", "[\"01\"]", (0, 1))]
+    {
+        let policy = Policy::parse(&policy_text(&[(key, value)])).unwrap();
+        let rules = policy.issuers().next().unwrap();
+        assert_eq!((rules.facilities().count(), rules.areas().count()), count, "{key}");
+    }
+}
+
+#[test]
+fn an_issuers_id_has_at_most_63_characters() {
+    // The longest id is accepted, one more is refused.
+    let named = |id: &str| policy_text(&[]).replace("[issuer.vn-moh]", &format!("[issuer.{id}]"));
+    assert_eq!(faults(&named(&"i".repeat(63))), [""; 0]);
+    assert_one(&faults(&named(&"i".repeat(64))), &["not the id of an issuer"]);
+}
+
+#[test]
 fn a_signing_window_is_two_times() {
     // What is not a window says how one is written.
     assert_one(
