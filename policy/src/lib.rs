@@ -44,7 +44,7 @@ pub use names::Names;
 pub use policy_file::{FacilityTrust, Fault, Policy, Verifier};
 pub use reason::{Group, Reason, ReasonCode};
 pub use record::{Dose, Holder, Record};
-pub use registry::{Facility, RegisteredCertificate, Registry, Status};
+pub use registry::{Facility, Place, RegisteredCertificate, Registry, Status};
 pub use selection::Selection;
 pub use uvci::Uvci;
 pub use validity::{KeyUnusable, SignerValidity, expiry};

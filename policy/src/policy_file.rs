@@ -24,7 +24,10 @@ use std::{
 };
 
 use crate::{
-    calendar::Period, evidence::Outcome, issuer::IssuerRules, registry::Registry,
+    calendar::Period,
+    evidence::Outcome,
+    issuer::IssuerRules,
+    registry::{Place, Registry},
     value_set::Catalogue,
 };
 
@@ -185,21 +188,21 @@ impl fmt::Display for OneLine<'_> {
 const FAULTS_MAX: usize = 100;
 
 /// The faults found so far in one text.
-struct Faults<'a> {
-    text: &'a str,
-    file: Option<&'a str>,
+struct Faults {
+    lines: Lines,
+    file: Option<Arc<str>>,
     found: Vec<Fault>,
     /// How many were not kept.
     dropped: usize,
 }
 
-impl<'a> Faults<'a> {
-    fn new(text: &'a str) -> Self {
-        Self { text, file: None, found: Vec::new(), dropped: 0 }
+impl Faults {
+    fn new(text: &str) -> Self {
+        Self { lines: Lines::of(text), file: None, found: Vec::new(), dropped: 0 }
     }
 
-    fn of_file(text: &'a str, file: &'a str) -> Self {
-        Self { file: Some(file), ..Self::new(text) }
+    fn of_file(text: &str, file: &str) -> Self {
+        Self { file: Some(Arc::from(file)), ..Self::new(text) }
     }
 
     /// Reports what is wrong at `span`, with what to do.
@@ -208,8 +211,13 @@ impl<'a> Faults<'a> {
             self.dropped = self.dropped.saturating_add(1);
             return;
         }
-        let line = Some(line_of(self.text, span.start));
+        let line = Some(self.lines.line(span.start));
         self.push(Fault { file: None, line, key, problem, remedy });
+    }
+
+    /// The place of something that another will judge.
+    fn place(&self, span: Range<usize>) -> Place {
+        Place { file: self.file.clone(), line: self.lines.line(span.start) }
     }
 
     /// Reports what is missing from the file as a whole, with what to do.
@@ -219,11 +227,11 @@ impl<'a> Faults<'a> {
     }
 
     fn push(&mut self, fault: Fault) {
-        self.found.push(Fault { file: self.file.map(str::to_owned), ..fault });
+        self.found.push(Fault { file: self.file.as_deref().map(str::to_owned), ..fault });
     }
 
     /// Takes over the faults of another file.
-    fn join(&mut self, other: Faults<'_>) {
+    fn join(&mut self, other: Self) {
         self.found.extend(other.sorted());
     }
 
@@ -240,7 +248,7 @@ impl<'a> Faults<'a> {
         self.found.sort_by_key(place);
         if self.dropped > 0 {
             self.found.push(Fault {
-                file: self.file.map(str::to_owned),
+                file: self.file.as_deref().map(str::to_owned),
                 line: None,
                 key: String::new(),
                 problem: format!("has {} more faults", self.dropped),
@@ -251,10 +259,19 @@ impl<'a> Faults<'a> {
     }
 }
 
-/// The line of a byte position, from 1.
-fn line_of(text: &str, position: usize) -> usize {
-    let before = text.as_bytes().get(..position).unwrap_or(text.as_bytes());
-    before.iter().filter(|&&byte| byte == b'\n').count().saturating_add(1)
+/// The lines of a text: where each ends. A registry of a country has tens of thousands, and asks for
+/// one per certificate.
+pub(crate) struct Lines(Vec<usize>);
+
+impl Lines {
+    pub(crate) fn of(text: &str) -> Self {
+        Self(text.match_indices('\n').map(|(position, _)| position).collect())
+    }
+
+    /// The line of a byte position, from 1.
+    pub(crate) fn line(&self, position: usize) -> usize {
+        self.0.partition_point(|&end| end < position).saturating_add(1)
+    }
 }
 
 #[cfg(test)]

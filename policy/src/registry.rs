@@ -122,6 +122,15 @@ pub enum Status {
     Suspended,
 }
 
+/// Where something stands in the rules.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The file, as `policy.toml` names it; absent for `policy.toml` itself.
+    pub file: Option<Arc<str>>,
+    /// The line, from 1.
+    pub line: usize,
+}
+
 /// An organisation certificate as it was registered.
 #[derive(Clone, Debug)]
 pub struct RegisteredCertificate {
@@ -131,6 +140,7 @@ pub struct RegisteredCertificate {
     pub(crate) der: Arc<[u8]>,
     pub(crate) registered: Period,
     pub(crate) status: Status,
+    pub(crate) place: Place,
 }
 
 impl RegisteredCertificate {
@@ -152,6 +162,11 @@ impl RegisteredCertificate {
     /// The certificate; shared, because a country of them is large.
     pub fn der(&self) -> &Arc<[u8]> {
         &self.der
+    }
+
+    /// Where it is registered.
+    pub fn place(&self) -> &Place {
+        &self.place
     }
 
     fn is_in_force(&self, time: i64) -> bool {

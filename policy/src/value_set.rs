@@ -14,7 +14,7 @@ use serde::Deserialize;
 
 use crate::{
     calendar::{self, FIRST_VACCINATIONS, Period},
-    policy_file::Files,
+    policy_file::{Files, Lines},
 };
 
 /// The sets that can be selected: id, and the file.
@@ -446,8 +446,7 @@ fn built_in<T: for<'de> Deserialize<'de>>(
 
 /// What the reader says about a file, with the line.
 fn told(text: &str, error: &toml::de::Error) -> String {
-    let line = error.span().and_then(|span| text.get(..span.start));
-    let line = line.map_or(1, |before| before.matches('\n').count().saturating_add(1));
+    let line = error.span().map_or(1, |span| Lines::of(text).line(span.start));
     format!("line {line}: {}", error.message().trim().replace('\n', ", "))
 }
 

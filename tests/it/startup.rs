@@ -5,6 +5,7 @@ use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Output;
 
+use signerd_tests::pki::registration;
 use signerd_tests::{Batch, Client, Daemon, Evidence, Setup};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -182,6 +183,22 @@ fn a_bad_configuration_is_refused_with_every_fault_named() {
     setup.change("hsm.toml", "sessions = 1", "sessions = 0");
     let all = check();
     is_refused(&all, &["pki/client.key", "records_max", "pool.sessions"]);
+}
+
+#[test]
+fn a_certificate_that_is_not_the_registered_one_is_told_with_its_row() {
+    // Where a registration and its certificate disagree, `check` names the file and the line.
+    let setup = Setup::new();
+    let [issuer, _, sha256, der] = registration(&setup, "gateway");
+    let sheet = format!(
+        "id,name,certificate_issuer,certificate_serial,certificate_sha256,certificate_der\n\
+         U-1,Một,,,,\n\
+         U-2,Hai,\"{issuer}\",0A0B,{sha256},{der}\n"
+    );
+    fs::write(setup.path("units.csv"), sheet).unwrap();
+    setup.change("policy.toml", "version = 1\n", "version = 1\nregistry = [\"units.csv\"]\n");
+    let checked = setup.signerd(&["check"]).output().unwrap();
+    is_refused(&checked, &["units.csv:3: ", "\"U-2\"", "registered serial", "register"]);
 }
 
 fn is_refused(output: &Output, expected: &[&str]) {

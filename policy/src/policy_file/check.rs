@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Checks the whole file.
-pub(super) fn policy(spec: Spec, files: Files<'_>, faults: &mut Faults<'_>) -> Option<Policy> {
+pub(super) fn policy(spec: Spec, files: Files<'_>, faults: &mut Faults) -> Option<Policy> {
     let catalogue = catalogue(spec.value_sets, files, faults);
     if spec.issuer.is_empty() {
         faults.add_absence("issuer", "no issuer is defined", "add a table [issuer.ID]");
@@ -51,7 +51,7 @@ pub(super) fn policy(spec: Spec, files: Files<'_>, faults: &mut Faults<'_>) -> O
 fn catalogue(
     value_sets: Option<Vec<Spanned<String>>>,
     files: Files<'_>,
-    faults: &mut Faults<'_>,
+    faults: &mut Faults,
 ) -> Option<Catalogue> {
     let Some(value_sets) = value_sets else { return Catalogue::select(Catalogue::set_ids()).ok() };
     if value_sets.is_empty() {
@@ -87,7 +87,7 @@ fn registry_files(
     names: Vec<Spanned<String>>,
     files: Files<'_>,
     mut units: Units,
-    faults: &mut Faults<'_>,
+    faults: &mut Faults,
 ) -> Registry {
     for name in names {
         let text = match files(name.get_ref()) {

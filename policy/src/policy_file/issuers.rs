@@ -47,7 +47,7 @@ const ISSUER_ID_MAX: usize = 63;
 pub(super) fn issuer_rules(
     id: &Spanned<String>,
     spec: IssuerSpec,
-    faults: &mut Faults<'_>,
+    faults: &mut Faults,
 ) -> Option<IssuerRules> {
     let key = |name: &str| format!("issuer.{}.{name}", id.get_ref());
     issuer_id(id, faults);
@@ -123,7 +123,7 @@ const ID_CHECKS: &[(&str, IdCheck)] = &[("format", IdCheck::Format), ("strict", 
 const REQUIREMENTS: &[(&str, Requirement)] =
     &[("required", Requirement::Required), ("optional", Requirement::Optional)];
 
-fn issuer_id(id: &Spanned<String>, faults: &mut Faults<'_>) {
+fn issuer_id(id: &Spanned<String>, faults: &mut Faults) {
     let text = id.get_ref();
     let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     if text.is_empty()
@@ -138,7 +138,7 @@ fn issuer_id(id: &Spanned<String>, faults: &mut Faults<'_>) {
 }
 
 /// Client ids are defined in `signerd.toml`; here they are only not blank and not repeated.
-fn clients(key: &str, clients: Vec<Spanned<String>>, faults: &mut Faults<'_>) -> Vec<String> {
+fn clients(key: &str, clients: Vec<Spanned<String>>, faults: &mut Faults) -> Vec<String> {
     let mut seen = BTreeSet::new();
     for client in &clients {
         if !seen.insert(client.get_ref().clone()) {
@@ -150,7 +150,7 @@ fn clients(key: &str, clients: Vec<Spanned<String>>, faults: &mut Faults<'_>) ->
 }
 
 /// Two letters as in ISO 3166-1, or three as the WHO's network also has them.
-fn country(key: String, iss: Spanned<String>, faults: &mut Faults<'_>) -> String {
+fn country(key: String, iss: Spanned<String>, faults: &mut Faults) -> String {
     let text = iss.get_ref();
     if !(2..=3).contains(&text.len()) || !text.bytes().all(|byte| byte.is_ascii_uppercase()) {
         let problem = "is not a country code".to_owned();
@@ -160,7 +160,7 @@ fn country(key: String, iss: Spanned<String>, faults: &mut Faults<'_>) -> String
     iss.into_inner()
 }
 
-fn issuing_body(key: String, body: &Spanned<String>, faults: &mut Faults<'_>) -> String {
+fn issuing_body(key: String, body: &Spanned<String>, faults: &mut Faults) -> String {
     let composed: String = body.get_ref().trim().nfc().collect();
     let length = composed.chars().count();
     if !(1..=ISSUING_BODY_CHARS_MAX).contains(&length) || !is_plain(&composed) {
@@ -177,7 +177,7 @@ fn issuing_body(key: String, body: &Spanned<String>, faults: &mut Faults<'_>) ->
 fn window(
     key: String,
     value: Option<&Spanned<String>>,
-    faults: &mut Faults<'_>,
+    faults: &mut Faults,
 ) -> Option<SigningWindow> {
     let value = value?;
     let window = SigningWindow::parse(value.get_ref());
@@ -194,7 +194,7 @@ fn window(
 fn covered(
     key: String,
     list: Option<Spanned<Vec<Spanned<String>>>>,
-    faults: &mut Faults<'_>,
+    faults: &mut Faults,
 ) -> Option<Vec<Spanned<String>>> {
     let list = list?;
     if list.get_ref().is_empty() {
@@ -209,7 +209,7 @@ fn territory(
     key: &impl Fn(&str) -> String,
     facilities: Option<Vec<Spanned<String>>>,
     areas: Option<Vec<Spanned<String>>>,
-    faults: &mut Faults<'_>,
+    faults: &mut Faults,
 ) -> Option<Territory> {
     if facilities.is_none() && areas.is_none() {
         return None;

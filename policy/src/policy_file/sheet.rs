@@ -27,7 +27,7 @@ const CERTIFICATE: [&str; 7] = [
 ];
 
 /// Reads all rows; nothing if the columns are not those of a registry.
-pub(super) fn read(text: &str, faults: &mut Faults<'_>) -> Option<Vec<FacilitySpec>> {
+pub(super) fn read(text: &str, faults: &mut Faults) -> Option<Vec<FacilitySpec>> {
     let body = text.strip_prefix(BOM).unwrap_or(text);
     let skipped = text.len().saturating_sub(body.len());
     let mut reader = ReaderBuilder::new().from_reader(body.as_bytes());
@@ -61,7 +61,7 @@ fn line_begin(text: &str, start: usize) -> usize {
 /// Spreadsheet programs begin a text in UTF-8 with it.
 const BOM: char = '\u{FEFF}';
 
-fn check_header(header: &StringRecord, faults: &mut Faults<'_>) -> Option<()> {
+fn check_header(header: &StringRecord, faults: &mut Faults) -> Option<()> {
     let before = faults.found.len();
     for name in header {
         if !UNIT.contains(&name) && !CERTIFICATE.contains(&name) {
@@ -90,7 +90,7 @@ struct Row<'a> {
 
 impl Row<'_> {
     /// The unit of this row.
-    fn unit(&self, faults: &mut Faults<'_>) -> Option<FacilitySpec> {
+    fn unit(&self, faults: &mut Faults) -> Option<FacilitySpec> {
         let mut unit = FacilitySpec {
             id: self.needed("id", faults)?,
             name: self.needed("name", faults)?,
@@ -106,7 +106,7 @@ impl Row<'_> {
     }
 
     /// Adds what a further row says about a unit: a certificate.
-    fn add_certificate(&self, unit: &mut FacilitySpec, faults: &mut Faults<'_>) {
+    fn add_certificate(&self, unit: &mut FacilitySpec, faults: &mut Faults) {
         for column in UNIT.into_iter().skip(1).filter(|column| self.cell(column).is_some()) {
             let problem = format!("a further row of the unit has {column}");
             let remedy = "leave it empty: a further row adds a certificate and nothing else";
@@ -120,7 +120,7 @@ impl Row<'_> {
         }
     }
 
-    fn take_certificate(&self, unit: &mut FacilitySpec, faults: &mut Faults<'_>) {
+    fn take_certificate(&self, unit: &mut FacilitySpec, faults: &mut Faults) {
         let [issuer, serial, sha256, der, valid_from, valid_to, status] =
             CERTIFICATE.map(|column| self.cell(column));
         match (issuer, serial, sha256, der) {
@@ -138,7 +138,7 @@ impl Row<'_> {
         }
     }
 
-    fn needed(&self, column: &str, faults: &mut Faults<'_>) -> Option<Spanned<String>> {
+    fn needed(&self, column: &str, faults: &mut Faults) -> Option<Spanned<String>> {
         let cell = self.cell(column);
         if cell.is_none() {
             self.fault(column, ["is empty".to_owned(), "fill it in".to_owned()], faults);
@@ -164,13 +164,13 @@ impl Row<'_> {
         Spanned::new(self.start..self.start, text.to_owned())
     }
 
-    fn fault(&self, key: &str, told: [String; 2], faults: &mut Faults<'_>) {
+    fn fault(&self, key: &str, told: [String; 2], faults: &mut Faults) {
         faults.add(self.start..self.start, key.to_owned(), told);
     }
 }
 
 /// What the reader complains about, at the row that it is about.
-fn unreadable(error: &csv::Error, start: impl Fn(u64) -> usize, faults: &mut Faults<'_>) {
+fn unreadable(error: &csv::Error, start: impl Fn(u64) -> usize, faults: &mut Faults) {
     let start = error.position().map_or(0, |at| start(at.byte()));
     let problem = match error.kind() {
         ErrorKind::UnequalLengths { expected_len, len, .. } => {

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::{Fault, VERSION, line_of};
+use super::{Fault, Lines, VERSION};
 
 /// The whole file.
 #[derive(Deserialize)]
@@ -134,7 +134,7 @@ fn shape<T: for<'de> Deserialize<'de>>(
     match version {
         Some(version) if *version.get_ref() != VERSION => Err(Fault {
             file: None,
-            line: Some(line_of(text, version.span().start)),
+            line: Some(Lines::of(text).line(version.span().start)),
             key: "version".to_owned(),
             problem: format!("is {}, and this program reads version {VERSION}", version.get_ref()),
             remedy: format!("write the file in the format of version {VERSION}"),
@@ -171,7 +171,7 @@ fn unreadable(text: &str, error: &toml::de::Error) -> Fault {
     } else {
         "correct the syntax (TOML 1.0)"
     };
-    let line = error.span().map(|span| line_of(text, span.start));
+    let line = error.span().map(|span| Lines::of(text).line(span.start));
     Fault {
         file: None,
         line,

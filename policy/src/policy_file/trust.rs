@@ -28,7 +28,7 @@ const OUTCOMES: [(&str, Outcome); 3] = [
 pub(super) fn verifiers(
     specs: Vec<VerifierSpec>,
     needed: bool,
-    faults: &mut Faults<'_>,
+    faults: &mut Faults,
 ) -> Vec<Verifier> {
     if specs.is_empty() && needed {
         faults.add_absence(
@@ -40,7 +40,7 @@ pub(super) fn verifiers(
     specs.into_iter().map(|spec| verifier(spec, faults)).collect()
 }
 
-fn verifier(spec: VerifierSpec, faults: &mut Faults<'_>) -> Verifier {
+fn verifier(spec: VerifierSpec, faults: &mut Faults) -> Verifier {
     let age = spec.statement_age_days_max.as_ref();
     let age_key = "verifier.statement_age_days_max".to_owned();
     Verifier {
@@ -54,7 +54,7 @@ fn verifier(spec: VerifierSpec, faults: &mut Faults<'_>) -> Verifier {
 /// The contract's words mean what they say; others mean what the file says.
 fn outcomes(
     own: BTreeMap<Spanned<String>, Spanned<String>>,
-    faults: &mut Faults<'_>,
+    faults: &mut Faults,
 ) -> HashMap<String, Outcome> {
     let known = |text: &str| OUTCOMES.into_iter().find(|(word, _)| *word == text);
     let mut outcomes: HashMap<_, _> =
@@ -84,7 +84,7 @@ fn outcomes(
 pub(super) fn facility_trust(
     spec: Option<FacilityTrustSpec>,
     needed: bool,
-    faults: &mut Faults<'_>,
+    faults: &mut Faults,
 ) -> FacilityTrust {
     let remedy = "name the certificates of the authorities that certify facilities";
     let Some(spec) = spec else {

@@ -33,7 +33,7 @@ pub(super) struct Units(Registry);
 
 impl Units {
     /// Checks the units of one file and adds them.
-    pub(super) fn enter(&mut self, specs: Vec<FacilitySpec>, faults: &mut Faults<'_>) {
+    pub(super) fn enter(&mut self, specs: Vec<FacilitySpec>, faults: &mut Faults) {
         for spec in specs {
             self.enter_unit(spec, faults);
         }
@@ -43,7 +43,7 @@ impl Units {
         self.0
     }
 
-    fn enter_unit(&mut self, spec: FacilitySpec, faults: &mut Faults<'_>) {
+    fn enter_unit(&mut self, spec: FacilitySpec, faults: &mut Faults) {
         let position = self.0.facilities.len();
         enter(&mut self.0.by_id, &spec.id, position, faults);
         let key = format!("facility {}", spec.id.get_ref());
@@ -70,7 +70,7 @@ impl Units {
         &mut self,
         key: &str,
         specs: Vec<CertificateSpec>,
-        faults: &mut Faults<'_>,
+        faults: &mut Faults,
     ) -> Vec<RegisteredCertificate> {
         let position = self.0.facilities.len();
         let mut certificates = Vec::with_capacity(specs.len());
@@ -95,7 +95,7 @@ fn enter(
     by_id: &mut HashMap<String, usize>,
     id: &Spanned<String>,
     position: usize,
-    faults: &mut Faults<'_>,
+    faults: &mut Faults,
 ) {
     match by_id.entry(id.get_ref().clone()) {
         Entry::Vacant(free) => {
@@ -110,7 +110,7 @@ fn enter(
 }
 
 /// Checks the form of a unit's id.
-pub(super) fn unit_id(key: String, id: Spanned<String>, faults: &mut Faults<'_>) -> String {
+pub(super) fn unit_id(key: String, id: Spanned<String>, faults: &mut Faults) -> String {
     let text = id.get_ref();
     let allowed = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
     if !text.starts_with(|c: char| c.is_ascii_alphanumeric())
@@ -128,7 +128,7 @@ pub(super) fn unit_id(key: String, id: Spanned<String>, faults: &mut Faults<'_>)
 fn registered(
     key: &str,
     spec: CertificateSpec,
-    faults: &mut Faults<'_>,
+    faults: &mut Faults,
 ) -> Option<RegisteredCertificate> {
     let key = |name: &str| format!("{key}: certificate.{name}");
     let days = period(&key(""), spec.valid_from.as_ref(), spec.valid_to.as_ref(), faults);
@@ -170,11 +170,12 @@ fn registered(
         der: Arc::from(der?),
         registered: days,
         status: status?,
+        place: faults.place(spec.sha256.span()),
     })
 }
 
 /// Reads hex digits of either case.
-fn hex(key: String, value: &Spanned<String>, faults: &mut Faults<'_>) -> Option<Vec<u8>> {
+fn hex(key: String, value: &Spanned<String>, faults: &mut Faults) -> Option<Vec<u8>> {
     let bytes = HEXUPPER_PERMISSIVE.decode(value.get_ref().as_bytes()).ok();
     if bytes.is_none() {
         let problem = "is not an even number of hex digits".to_owned();

@@ -21,13 +21,13 @@ const TEXT_CHARS_MAX: usize = 500;
 pub(super) fn texts(
     key: &str,
     values: impl IntoIterator<Item = Spanned<String>>,
-    faults: &mut Faults<'_>,
+    faults: &mut Faults,
 ) -> Vec<String> {
     values.into_iter().map(|value| text(key.to_owned(), value, faults)).collect()
 }
 
 /// Checks that a text is there, printable and of a sane length.
-pub(super) fn text(key: String, value: Spanned<String>, faults: &mut Faults<'_>) -> String {
+pub(super) fn text(key: String, value: Spanned<String>, faults: &mut Faults) -> String {
     let (text, span): (_, Range<usize>) = (value.get_ref(), value.span());
     if text.trim().is_empty()
         || text.chars().count() > TEXT_CHARS_MAX
@@ -44,7 +44,7 @@ pub(super) fn choice<T: Copy>(
     key: String,
     value: Option<Spanned<String>>,
     allowed: &[(&str, T)],
-    faults: &mut Faults<'_>,
+    faults: &mut Faults,
 ) -> Option<T> {
     let Some(value) = value else { return allowed.first().map(|(_, meaning)| *meaning) };
     let chosen = allowed.iter().find(|(word, _)| word == value.get_ref());
@@ -61,7 +61,7 @@ pub(super) fn number<T: TryFrom<i64> + PartialOrd + Display + Copy>(
     key: String,
     value: Option<Spanned<i64>>,
     (range, default): (RangeInclusive<T>, T),
-    faults: &mut Faults<'_>,
+    faults: &mut Faults,
 ) -> Option<T> {
     value.map_or(Some(default), |value| ranged(key, &value, &range, faults))
 }
@@ -71,7 +71,7 @@ pub(super) fn optional_number<T: TryFrom<i64> + PartialOrd + Display + Copy>(
     key: String,
     value: Option<&Spanned<i64>>,
     range: &RangeInclusive<T>,
-    faults: &mut Faults<'_>,
+    faults: &mut Faults,
 ) -> Option<T> {
     value.and_then(|value| ranged(key, value, range, faults))
 }
@@ -80,7 +80,7 @@ fn ranged<T: TryFrom<i64> + PartialOrd + Display + Copy>(
     key: String,
     value: &Spanned<i64>,
     range: &RangeInclusive<T>,
-    faults: &mut Faults<'_>,
+    faults: &mut Faults,
 ) -> Option<T> {
     let number = T::try_from(*value.get_ref()).ok().filter(|number| range.contains(number));
     if number.is_none() {
@@ -96,7 +96,7 @@ pub(super) fn period(
     key: &str,
     from: Option<&Spanned<String>>,
     to: Option<&Spanned<String>>,
-    faults: &mut Faults<'_>,
+    faults: &mut Faults,
 ) -> Period {
     let period = Period {
         from: from.and_then(|day| date(format!("{key}valid_from"), day, faults)),
@@ -112,7 +112,7 @@ pub(super) fn period(
     period
 }
 
-fn date(key: String, value: &Spanned<String>, faults: &mut Faults<'_>) -> Option<Date> {
+fn date(key: String, value: &Spanned<String>, faults: &mut Faults) -> Option<Date> {
     let day = calendar::full_date(value.get_ref());
     if day.is_none() {
         let problem = format!("is {:?}, which is not a day", value.get_ref());

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use hsm_config::{Algorithm, HsmConfig};
-use policy::{IssuerRules, Policy, Registry};
+use policy::{IssuerRules, Place, Policy, Registry};
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};
 
 use super::load::{collect, fault};
@@ -20,7 +20,7 @@ use crate::ends::{self, End};
 use crate::hcert::{Alg, EventKind, SignerCertificate};
 use crate::issue::Rules;
 use crate::revocation;
-use crate::statement::{TrustAnchors, Units, Verifiers};
+use crate::statement::{TrustAnchors, UnitError, Units, Verifiers};
 
 /// How many certificates of the registry are told at once? More than a person mends between two looks.
 const UNIT_FAULTS_MAX: usize = 100;
@@ -223,16 +223,27 @@ fn units(config: &Config, policy: &Policy, ends: &mut Vec<End>) -> Result<Units,
     let trust =
         TrustAnchors::new(anchors.iter().map(AsRef::as_ref), crls.iter().map(AsRef::as_ref))
             .map_err(|error| vec![in_policy("facility_trust", &error, "put a good one there")])?;
-    Units::new(Arc::clone(policy.registry()), trust).map_err(|errors| {
-        let told = errors.iter().take(UNIT_FAULTS_MAX);
-        let mut told: Vec<Fault> =
-            told.map(|error| in_policy("facility", error, "register it anew")).collect();
-        if let Some(more @ 1..) = errors.len().checked_sub(UNIT_FAULTS_MAX) {
-            let problem = format!("{more} more certificates have faults");
-            told.push(in_policy("facility", &problem, "mend these first"));
+    Units::new(Arc::clone(policy.registry()), trust).map_err(|errors| unit_faults(config, &errors))
+}
+
+/// Certificates of the registry that cannot be used, where they are registered.
+fn unit_faults(config: &Config, errors: &[(Place, UnitError)]) -> Vec<Fault> {
+    let told = errors.iter().take(UNIT_FAULTS_MAX).map(|(place, error)| {
+        let file = place.file.as_ref().map_or_else(
+            || config.policy.clone(),
+            |name| config.policy.with_file_name(name.as_ref()),
+        );
+        Fault {
+            line: Some(place.line),
+            ..fault(&file, "facility", error, "register the certificate anew")
         }
-        told
-    })
+    });
+    let mut told: Vec<Fault> = told.collect();
+    if let Some(more @ 1..) = errors.len().checked_sub(UNIT_FAULTS_MAX) {
+        let problem = format!("{more} more certificates have faults");
+        told.push(fault(&config.policy, "facility", problem, "mend these first"));
+    }
+    told
 }
 
 /// Reads every PEM item of a kind from files named relative to the policy.

@@ -411,7 +411,9 @@ fn a_certificate_must_agree_with_its_registration() {
     ];
     for (expected, registered) in cases {
         match &Units::new(registered.registry(), TrustAnchors::default()).unwrap_err()[..] {
-            [UnitError::Registration { field, .. }] => assert_eq!(*field, expected),
+            [(place, UnitError::Registration { field, .. })] => {
+                assert_eq!((*field, &place.file), (expected, &None));
+            }
             other => panic!("{other:?}"),
         }
     }
@@ -524,7 +526,7 @@ fn a_certificate_that_ends_before_it_begins_is_refused_at_start() {
     let ca = Ca::new("ca");
     let leaf = ca.leaf_until(p256(), 2, 2020);
     match &Units::new(leaf.registered().registry(), TrustAnchors::default()).unwrap_err()[..] {
-        [UnitError::Validity { unit }] => assert_eq!(unit, "79-TTYT-Q1"),
+        [(_, UnitError::Validity { unit })] => assert_eq!(unit, "79-TTYT-Q1"),
         other => panic!("{other:?}"),
     }
 }

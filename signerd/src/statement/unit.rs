@@ -8,7 +8,9 @@
 use std::collections::HashMap;
 use std::sync::{Arc, RwLock};
 
-use policy::{Evidence, Facility, FacilitySigner, ReasonCode, RegisteredCertificate, Registry};
+use policy::{
+    Evidence, Facility, FacilitySigner, Place, ReasonCode, RegisteredCertificate, Registry,
+};
 use rayon::prelude::*;
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
@@ -82,14 +84,20 @@ impl Units {
     /// Parses the registered certificates and holds them against their registration.
     ///
     /// # Errors
-    /// Every certificate that cannot be read or does not agree with its registration; never an empty
-    /// list.
-    pub fn new(registry: Arc<Registry>, trust: TrustAnchors) -> Result<Self, Vec<UnitError>> {
-        let parsed: Vec<Result<_, UnitError>> = registry
+    /// Every certificate that cannot be read or does not agree with its registration, and where it is
+    /// registered; never an empty list.
+    pub fn new(
+        registry: Arc<Registry>,
+        trust: TrustAnchors,
+    ) -> Result<Self, Vec<(Place, UnitError)>> {
+        let parsed: Vec<Result<_, (Place, UnitError)>> = registry
             .facilities()
             .par_iter()
             .flat_map_iter(|unit| unit.certificates().iter().map(move |own| (unit, own)))
-            .map(|(unit, own)| Ok((*own.sha256(), parse(unit, own)?)))
+            .map(|(unit, own)| match parse(unit, own) {
+                Ok(parsed) => Ok((*own.sha256(), parsed)),
+                Err(error) => Err((own.place().clone(), error)),
+            })
             .collect();
         let mut certificates = HashMap::with_capacity(parsed.len());
         let mut errors = Vec::new();

@@ -16,7 +16,7 @@ use aws_lc_rs::signature::{
     RSA_PSS_2048_8192_SHA256, RSA_PSS_SHA256, RsaKeyPair, UnparsedPublicKey, VerificationAlgorithm,
 };
 use data_encoding::{BASE64, HEXLOWER, HEXUPPER};
-use policy::{Policy, Registry, Selection};
+use policy::{Place, Policy, Registry, Selection};
 use rcgen::{CertificateParams, Issuer, KeyPair, RsaKeySize, SerialNumber};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
@@ -24,7 +24,7 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use signerd::access::{Access, Rate};
 use signerd::issue::Rules;
-use signerd::statement::{TrustAnchors, Units, Verifiers};
+use signerd::statement::{TrustAnchors, UnitError, Units, Verifiers};
 use signerd::wire::{record, request};
 use signerd_tests::record::now;
 use signerd_tests::{Evidence, Person, Setup};
@@ -151,7 +151,8 @@ fn rules(setup: &Setup, change: impl Fn(String) -> String) -> Outcome<Rules> {
     let one = std::num::NonZeroU32::MIN;
     Ok(Rules {
         verifiers: Verifiers::new(verifiers)?,
-        units: Units::new(Arc::clone(policy.registry()), trust).map_err(|faults| told(&faults))?,
+        units: Units::new(Arc::clone(policy.registry()), trust)
+            .map_err(|faults| told(&without_places(faults)))?,
         signers: std::collections::HashMap::new(),
         access: Access::new([], Rate { doses_per_second: one, burst: one }),
         ends: Vec::new(),
@@ -161,6 +162,10 @@ fn rules(setup: &Setup, change: impl Fn(String) -> String) -> Outcome<Rules> {
 
 fn told<T: std::fmt::Display>(faults: &[T]) -> String {
     faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
+fn without_places(faults: Vec<(Place, UnitError)>) -> Vec<UnitError> {
+    faults.into_iter().map(|(_, error)| error).collect()
 }
 
 /// Decodes, limits and judges a batch as the spine does; every record must be approved.
@@ -259,7 +264,7 @@ fn registry() -> Outcome<RegistryCost> {
     let (from_sheet, registry) = load("units.csv", &sheet)?;
     let begin = Instant::now();
     let parsed = Units::new(Arc::clone(&registry), TrustAnchors::default())
-        .map_err(|faults| told(&faults))?;
+        .map_err(|faults| told(&without_places(faults)))?;
     let units = begin.elapsed();
     let resident_kib = resident_kib()?.saturating_sub(before);
     drop(parsed);
