@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Output;
 
-use signerd_tests::pki::registration;
+use signerd_tests::pki::{Authority, Validity, registration};
 use signerd_tests::{Batch, Client, Daemon, Evidence, Setup};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -186,10 +186,22 @@ fn a_bad_configuration_is_refused_with_every_fault_named() {
 }
 
 #[test]
+fn a_file_beyond_all_measure_is_refused() {
+    // A file of more than 256 MiB in the place of a registry is a fault, and is not read to its end.
+    let setup = Setup::new();
+    let big = fs::File::create(setup.path("units.csv")).unwrap();
+    big.set_len(1 << 40).unwrap();
+    setup.change("policy.toml", "version = 1\n", "version = 1\nregistry = [\"units.csv\"]\n");
+    is_refused(&setup.signerd(&["check"]).output().unwrap(), &["units.csv", "file too large"]);
+}
+
+#[test]
 fn a_certificate_that_is_not_the_registered_one_is_told_with_its_row() {
     // Where a registration and its certificate disagree, `check` names the file and the line.
     let setup = Setup::new();
-    let [issuer, _, sha256, der] = registration(&setup, "gateway");
+    let authority = Authority::of(&setup, "facility-ca");
+    authority.issue("facility-new", Validity::Now, "keyUsage=critical,digitalSignature");
+    let [issuer, _, sha256, der] = registration(&setup, "facility-new");
     let sheet = format!(
         "id,name,certificate_issuer,certificate_serial,certificate_sha256,certificate_der\n\
          U-1,Một,,,,\n\

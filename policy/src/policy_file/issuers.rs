@@ -33,7 +33,7 @@ const DOSES_PER_DAY_MAX: u32 = 100_000_000;
 /// Months of validity, at most and by default (Quyết định 5772 §1.5).
 const MONTHS_MAX: u8 = 12;
 /// A look-up older than a year says little about a person's data.
-const STATEMENT_AGE_DAYS_MAX: u16 = 366;
+pub(super) const STATEMENT_AGE_DAYS_MAX: u16 = 366;
 /// The age of a look-up where the file does not say.
 const STATEMENT_AGE_DAYS_DEFAULT: u16 = 90;
 /// Ten years: whoever wants longer wants no re-issue.

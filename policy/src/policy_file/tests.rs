@@ -556,6 +556,11 @@ U-2,Trạm y tế C,,,,,,,,\r
             ),
             ("02,2222", ",2222", ["line 3: U-1: has a part of a certificate", "or none"]),
             (
+                "C,,,,,,,,",
+                "C,,,,,,,,2022-01-01",
+                ["line 4: U-2: has a part of a certificate", "or none"],
+            ),
+            (
                 ",MAMCAQU=,2022-01-01",
                 ",MAMCAQU=,01/01/2022",
                 ["line 2: facility U-1", "YYYY-MM-DD"],

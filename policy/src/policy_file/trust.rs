@@ -9,13 +9,11 @@ use toml::Spanned;
 
 use super::{
     FacilityTrust, Faults, Verifier,
+    issuers::STATEMENT_AGE_DAYS_MAX,
     spec::{FacilityTrustSpec, VerifierSpec},
     values::{optional_number, period, text, texts},
 };
 use crate::evidence::Outcome;
-
-/// A look-up older than a year says little about a person's data.
-const AGE_DAYS_MAX: u16 = 366;
 
 /// The words of the published contract; a verifier's own words are given one of these meanings.
 const OUTCOMES: [(&str, Outcome); 3] = [
@@ -45,7 +43,7 @@ fn verifier(spec: VerifierSpec, faults: &mut Faults) -> Verifier {
     let age_key = "verifier.statement_age_days_max".to_owned();
     Verifier {
         valid: period("verifier.", spec.valid_from.as_ref(), spec.valid_to.as_ref(), faults),
-        age_days_max: optional_number(age_key, age, &(1..=AGE_DAYS_MAX), faults),
+        age_days_max: optional_number(age_key, age, &(1..=STATEMENT_AGE_DAYS_MAX), faults),
         outcomes: outcomes(spec.outcomes, faults),
         certificate: text("verifier.certificate".to_owned(), spec.certificate, faults),
     }

@@ -89,8 +89,13 @@ fn a_damaged_set_is_told_what_is_wrong() {
     for (id, text) in SETS {
         assert_eq!(check::fault(&toml::from_str(text).unwrap()), None, "{id}");
     }
-    let fitting = file.replace("code = \"M\"", &format!("code = \"{}\"", "M".repeat(80)));
-    assert_eq!(both().add_named("x.toml", &|_| Ok(fitting.clone())), Ok(()));
+    let day = "valid_from = \"2026-02-01\"\nvalid_to = \"2026-02-01\"";
+    for fitting in [
+        file.replace("code = \"M\"", &format!("code = \"{}\"", "M".repeat(80))),
+        set_file("eu-3", day, "2030-01-01"),
+    ] {
+        assert_eq!(both().add_named("x.toml", &|_| Ok(fitting.clone())), Ok(()));
+    }
 }
 
 #[test]

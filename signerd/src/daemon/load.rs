@@ -4,7 +4,8 @@
 //! told together, each with its file, member and remedy.
 
 use std::fmt::Display;
-use std::fs;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use hsm_config::HsmConfig;
@@ -17,6 +18,10 @@ use crate::ends::End;
 use crate::issue::{CHUNKS_AT_THE_HSM, Rules};
 use crate::server::{self, Mutual, TlsError, TlsFiles};
 use crate::systemd::Sockets;
+
+/// Most bytes of a configuration file: ten times the registry of a country. A log or a device in its place
+/// must not fill the memory.
+const FILE_BYTES_MAX: u64 = 256 * 1024 * 1024;
 
 /// All that a start needs.
 pub(super) struct Loaded {
@@ -198,7 +203,18 @@ fn queue(config: &Config, hsm: &HsmConfig) -> Option<Fault> {
 
 pub(super) fn text(file: &Path) -> Result<String, Vec<Fault>> {
     let remedy = "check the path and the permissions";
-    fs::read_to_string(file).map_err(|error| vec![fault(file, "", error, remedy)])
+    read_text(file).map_err(|error| vec![fault(file, "", error, remedy)])
+}
+
+/// Reads a file of bounded size.
+pub(super) fn read_text(file: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    let read =
+        File::open(file)?.take(FILE_BYTES_MAX.saturating_add(1)).read_to_string(&mut text)?;
+    match u64::try_from(read) {
+        Ok(0..=FILE_BYTES_MAX) => Ok(text),
+        _ => Err(io::ErrorKind::FileTooLarge.into()),
+    }
 }
 
 pub(super) fn fault(file: &Path, key: &str, problem: impl Display, remedy: &str) -> Fault {

@@ -13,7 +13,7 @@ use hsm_config::{Algorithm, HsmConfig};
 use policy::{IssuerRules, Place, Policy, Registry};
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};
 
-use super::load::{collect, fault};
+use super::load::{collect, fault, read_text};
 use crate::access::{Access, Client, Identity};
 use crate::config::{Config, Fault};
 use crate::ends::{self, End};
@@ -46,7 +46,7 @@ pub(super) fn read(config: &Config, hsm: &HsmConfig) -> Result<Rules, Vec<Fault>
 pub(super) fn policy(config: &Config) -> Result<Policy, Vec<Fault>> {
     let text = super::load::text(&config.policy)?;
     let folder = config.policy.parent().unwrap_or(Path::new("."));
-    let files = |name: &str| fs::read_to_string(folder.join(name)).map_err(|e| e.to_string());
+    let files = |name: &str| read_text(&folder.join(name)).map_err(|e| e.to_string());
     Policy::parse_with(&text, &files).map_err(|faults| {
         let in_file = |fault: policy::Fault| Fault {
             file: fault.file.map_or_else(|| config.policy.clone(), |name| folder.join(name)),

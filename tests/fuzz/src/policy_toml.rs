@@ -6,7 +6,9 @@
 
 use std::collections::BTreeSet;
 
-use policy::{FacilityTrust, Fault, IssuerRules, Policy, Verifier};
+use policy::{
+    Facility, FacilityTrust, Fault, IssuerRules, Place, Policy, RegisteredCertificate, Verifier,
+};
 use unicode_normalization::is_nfc;
 
 /// How many lines the text is moved down.
@@ -26,8 +28,11 @@ pub fn check(data: &[u8]) {
         Ok(policy) => {
             accepted(&policy);
             let summary = Summary::of(&policy);
-            for same in [text.to_owned(), moved(text), format!("{text}\n# the end\n")] {
-                assert_eq!(parse(&same).as_ref().map(Summary::of), Ok(summary.clone()));
+            let same =
+                [(text.to_owned(), 0), (moved(text), LINES), (format!("{text}\n# the end\n"), 0)];
+            for (same, lines) in same {
+                let expected = summary.clone().lower(lines);
+                assert_eq!(parse(&same).as_ref().map(Summary::of), Ok(expected));
             }
         }
         Err(faults) => {
@@ -103,7 +108,8 @@ fn accepted(policy: &Policy) {
 struct Summary {
     issuers: Vec<String>,
     territories: Vec<[BTreeSet<String>; 2]>,
-    facilities: String,
+    facilities: Vec<String>,
+    places: Vec<Place>,
     verifiers: Vec<Verifier>,
     trust: FacilityTrust,
 }
@@ -139,12 +145,44 @@ impl Summary {
                 rules.areas().map(str::to_owned).collect(),
             ]
         };
+        let places = |unit: &Facility| -> Vec<Place> {
+            unit.certificates().iter().map(|certificate| certificate.place().clone()).collect()
+        };
+        let facilities = policy.registry().facilities();
         Self {
             issuers: policy.issuers().map(rules).collect(),
             territories: policy.issuers().map(territory).collect(),
-            facilities: format!("{:?}", policy.registry().facilities()),
+            facilities: facilities.iter().map(unit).collect(),
+            places: facilities.iter().flat_map(places).collect(),
             verifiers: policy.verifiers().to_vec(),
             trust: policy.facility_trust().clone(),
         }
     }
+
+    /// What the same policy says where its text stands some lines further down.
+    fn lower(mut self, lines: usize) -> Self {
+        for place in self.places.iter_mut().filter(|place| place.file.is_none()) {
+            place.line += lines;
+        }
+        self
+    }
+}
+
+/// A unit without the places where its certificates stand.
+fn unit(unit: &Facility) -> String {
+    let certificate = |certificate: &RegisteredCertificate| {
+        let printed = format!("{certificate:?}");
+        printed.rsplit_once(", place: ").map(|(before, _)| before.to_owned())
+    };
+    let certificates: Vec<Option<String>> = unit.certificates().iter().map(certificate).collect();
+    format!(
+        "{} {} {:?} {:?} {:?} {:?} {:?} {certificates:?}",
+        unit.id(),
+        unit.name(),
+        unit.name_en(),
+        unit.areas(),
+        unit.managed_by(),
+        unit.delegates(),
+        unit.status(),
+    )
 }
