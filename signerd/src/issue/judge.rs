@@ -77,7 +77,7 @@ pub(super) struct Terms {
 }
 
 impl Bench<'_> {
-    /// Judges the batch in `body`: its limits, its rate, its hour, the signer certificate, then its
+    /// Judges the batch in `body`: its limits, its hour, its rate, the signer certificate, then its
     /// records.
     pub(super) fn judge(&self, body: &[u8]) -> Result<Judged, IssueError> {
         let Bench { rules, now, terms, .. } = *self;
@@ -89,11 +89,11 @@ impl Bench<'_> {
         let decoded: Vec<_> =
             request.records.par_iter().map(|entry| record::decode(entry.record)).collect();
         policy::check_batch(issuer, &dose_keys(issuer, &request.records, &decoded), count)?;
-        if let Rate::Spend = terms.rate {
-            rules.access.spend(self.client, weight(&request.records, &decoded))?;
-        }
         if let Hours::Closed { opens_in } = terms.hours {
             return Err(IssueError::WindowClosed { retry_after: opens_in });
+        }
+        if let Rate::Spend = terms.rate {
+            rules.access.spend(self.client, weight(&request.records, &decoded))?;
         }
         let expires_at = policy::expiry(now, issuer.validity_months(), self.signer.validity())?;
         let records = rules.verdicts(issuer, &request.records, decoded, now);
