@@ -584,10 +584,24 @@ U-2,Trạm y tế C,,,,,,,,\r
             assert!(parts.iter().all(|part| found[0].contains(part)), "{parts:?} {found:?}");
         }
         let short = with_file("units.csv", "id,name\r\nU-1\r\n").unwrap_err();
-        assert_one(&short, &["units.csv: line 2: ", "RFC 4180"]);
+        let told = ["units.csv: line 2: has 1 cells, and the first row has 2", "RFC 4180"];
+        assert_one(&short, &told);
         let twice = SHEET.replace("U-2,Trạm y tế C,,,,,,,,", "U-1,,,,,,,,,");
         let empty = with_file("units.csv", &twice).unwrap_err();
         assert_one(&empty, &["line 4: U-1: a further row of the unit has no whole certificate"]);
+    }
+
+    #[test]
+    fn an_id_has_64_characters_and_a_name_500() {
+        // The longest id and the longest name are good, one character more is a fault, and so is one
+        // that cannot be printed.
+        let read = |id: &str, name: &str| with_file("u.csv", &format!("id,name\n{id},{name}\n"));
+        let (id, name) = ("U".repeat(64), "Ắ".repeat(500));
+        assert!(read(&id, &name).is_ok());
+        assert_one(&read(&format!("{id}U"), "A").unwrap_err(), &["line 2", "is not the id"]);
+        for bad in [format!("{name}A"), "A\u{7}".to_owned()] {
+            assert_one(&read("U", &bad).unwrap_err(), &["line 2", "too long or not printable"]);
+        }
     }
 
     #[test]
