@@ -38,7 +38,7 @@ fn assert_one(faults: &[String], parts: &[&str]) {
 #[test]
 fn a_line_ends_with_its_break() {
     // The break belongs to the line that it ends; the byte behind it is the next line's first.
-    let lines = super::Lines::of("a\n\nb");
+    let lines = Lines::of("a\n\nb");
     assert_eq!([0, 1, 2, 3, 4].map(|position| lines.line(position)), [1, 1, 2, 3, 3]);
 }
 
