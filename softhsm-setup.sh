@@ -220,13 +220,17 @@ make_officer_certificates() {
 make_signer_certificates() {
     signer vn-moh "CHỨNG NHẬN TIÊM CHỦNG - CỤC Y TẾ DỰ PHÒNG"
     signer vn-moh-ec "CHỨNG NHẬN TIÊM CHỦNG - CỤC Y TẾ DỰ PHÒNG (EC)"
+    token_certificate audit pki/audit.pem "SIGNERD - NHẬT KÝ KIỂM TOÁN"
 }
 
-signer() {
-    local certificate=pki/dsc/$1.pem
+signer() { token_certificate "$1" "pki/dsc/$1.pem" "$2"; }
+
+# token_certificate KEY FILE NAME
+token_certificate() {
+    local certificate=$2
     token_public_key "$1" >"$scratch/$1.pub"
     if [[ ! -e $certificate ]]; then
-        issue csca "$certificate" "/C=VN/O=Bộ Y tế ($state_name)/CN=$2" \
+        issue csca "$certificate" "/C=VN/O=Bộ Y tế ($state_name)/CN=$3" \
             "-force_pubkey $scratch/$1.pub" keyUsage=critical,digitalSignature
     fi
     cmp --silent "$scratch/$1.pub" <(openssl x509 -in "$certificate" -noout -pubkey) ||
@@ -402,6 +406,10 @@ listen = "127.0.0.1:$((port_base + 2))"
 path = "state/ledger.sqlite"
 retention_days = 7
 
+[log]
+origin = "signerd.example/development"
+checkpoint = "state/checkpoint" # in production a folder that another machine takes it from
+
 [clock]
 require_synchronised = false # a development machine may run without NTP
 
@@ -459,6 +467,11 @@ certificate = "pki/dsc/vn-moh.pem"
 label = "vn-moh-ec"
 algorithm = "ES256"
 certificate = "pki/dsc/vn-moh-ec.pem"
+
+[key.audit]
+label = "audit"
+algorithm = "ES256"
+certificate = "pki/audit.pem"
 
 [secret]
 label = "pseudonym"

@@ -12,6 +12,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::access::{Identity, Rate};
+use crate::tlog::note;
 
 /// The checked configuration of the front process.
 #[derive(Debug)]
@@ -30,6 +31,8 @@ pub struct Config {
     pub ledger: PathBuf,
     /// For how long sealed answers are kept.
     pub retention: Duration,
+    /// The transparency log.
+    pub log: Log,
     /// The file whose existence says that the clock is synchronised; absent: not required.
     pub synchronised_marker: Option<PathBuf>,
     /// The rate limit of each client.
@@ -38,6 +41,17 @@ pub struct Config {
     pub clients: Vec<(String, Identity)>,
     /// Bounds on what clients can make us hold.
     pub limits: Limits,
+}
+
+/// Who the log is, and who signs it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// Its name, in every checkpoint.
+    pub origin: String,
+    /// The name of the audit key in `hsm.toml`.
+    pub key: String,
+    /// The file that always holds the latest checkpoint; absent: none does.
+    pub checkpoint: Option<PathBuf>,
 }
 
 /// A listener with client certificates.
@@ -136,6 +150,7 @@ struct Spec {
     officer: Option<OfficerSpec>,
     observability: ObservabilitySpec,
     ledger: LedgerSpec,
+    log: LogSpec,
     clock: ClockSpec,
     rate: RateSpec,
     #[serde(default)]
@@ -188,6 +203,19 @@ fn seven() -> u16 {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+struct LogSpec {
+    origin: String,
+    #[serde(default = "audit")]
+    key: String,
+    checkpoint: Option<PathBuf>,
+}
+
+fn audit() -> String {
+    "audit".to_owned()
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct ClockSpec {
     require_synchronised: bool,
     synchronised_marker: Option<PathBuf>,
@@ -219,6 +247,7 @@ impl Config {
             ("observability.listen", self.observability == other.observability),
             ("ledger.path", self.ledger == other.ledger),
             ("ledger.retention_days", self.retention == other.retention),
+            ("log", self.log == other.log),
             ("clock", self.synchronised_marker == other.synchronised_marker),
             ("limits", self.limits == other.limits),
         ];
@@ -280,6 +309,10 @@ impl Spec {
         if !(1..=366).contains(&self.ledger.retention_days) {
             faults.add("ledger.retention_days", "must be 1 to 366", "7 is usual");
         }
+        if !note::is_origin(&self.log.origin) {
+            let remedy = "give the log a name of its own, such as signerd.moh.gov.vn/log";
+            faults.add("log.origin", "is not 1 to 200 bytes without spaces and plus", remedy);
+        }
         limits(&self.limits, faults);
         let signing = self.signing.check(faults, credentials)?;
         let officer = self.officer.map(|spec| spec.check(faults, credentials, &signing));
@@ -294,6 +327,11 @@ impl Spec {
             hsm: faults.path(&self.hsm),
             ledger: faults.path(&self.ledger.path),
             retention: Duration::from_secs(u64::from(self.ledger.retention_days) * 86_400),
+            log: Log {
+                checkpoint: self.log.checkpoint.map(|file| faults.path(&file)),
+                origin: self.log.origin,
+                key: self.log.key,
+            },
             synchronised_marker: self.clock.require_synchronised.then(|| faults.path(&marker)),
             rate: Rate { doses_per_second: rate, burst },
             clients,
@@ -452,6 +490,8 @@ mod tests {
         listen = "127.0.0.1:8445"
         [ledger]
         path = "state/ledger.sqlite"
+        [log]
+        origin = "signerd.example/log"
         [clock]
         require_synchronised = true
         [rate]

@@ -26,6 +26,7 @@ use self::plan::Plan;
 pub use self::rules::Rules;
 pub use self::sign::CHUNKS_AT_THE_HSM;
 use crate::access::Client;
+use crate::audit::Diary;
 use crate::clock::{self, Clock};
 use crate::cpu;
 use crate::hcert::{Hcert, SignerCertificate};
@@ -34,6 +35,7 @@ use crate::ledger::{
     Attempt, BatchRef, Begin, Finished, Intended, Ledger, LedgerKeys, StoredIntent, Ticket,
 };
 use crate::metrics::Metrics;
+use crate::tlog::fact::Fact;
 use crate::wire::request;
 
 /// Everything that issuing needs, put together once at start.
@@ -48,6 +50,8 @@ pub struct Issuing {
     pub clock: Clock,
     /// What Prometheus sees.
     pub metrics: Arc<Metrics>,
+    /// What happens outside of a batch, for the log.
+    pub diary: Diary,
     /// Derived from the token's secret once the first worker is up.
     pub ledger_keys: OnceCell<Arc<LedgerKeys>>,
 }
@@ -142,6 +146,7 @@ async fn fresh(
             batch.reject_taken(app, &mut judged, now).await?;
             let body = answer::withheld(batch, &judged, now)?;
             count(app, batch, &judged, None);
+            app.diary.tell(batch.refused("withheld"));
             return Ok(Answer { body, replayed: false });
         }
         let plan = Plan::draw(&judged, batch, now)?;
@@ -156,6 +161,7 @@ async fn fresh(
                 ticket = again;
             }
             Intended::OverQuota(over) => {
+                app.diary.tell(batch.refused("quota"));
                 let retry_after = window::next_day_opens_in(rules.signing_window(), now);
                 return Err(IssueError::Quota { over, retry_after });
             }
@@ -177,17 +183,17 @@ async fn resume(
 ) -> Result<Answer, IssueError> {
     match recall(app, batch, intent).await {
         Ok(Some((judged, plan))) => {
-            let attempt = app.ledger.resume(ticket).await?;
+            let attempt = app.ledger.resume(ticket, clock::seconds_since_1970()).await?;
             carry_out(app, batch, judged, plan, attempt).await
         }
         Ok(None) => {
             log::warn!(batch:% = uuid(batch.id); "open intent released, the batch is judged anew");
-            let ticket = app.ledger.discard(ticket).await?;
+            let ticket = app.ledger.discard(ticket, clock::seconds_since_1970()).await?;
             fresh(app, batch, ticket, Rate::Paid).await
         }
         // A limit that was lowered meanwhile: the doses must not stay "in progress".
         Err(error @ IssueError::Batch(_)) => {
-            drop(app.ledger.discard(ticket).await?);
+            drop(app.ledger.discard(ticket, clock::seconds_since_1970()).await?);
             Err(error)
         }
         Err(error) => Err(error),
@@ -230,7 +236,7 @@ async fn carry_out(
         Err(error) => {
             // What failed first is what the client is told; a ledger that cannot be written now keeps
             // the intent open, and the repeat carries it out.
-            if let Err(also) = app.ledger.release(attempt).await {
+            if let Err(also) = app.ledger.release(attempt, clock::seconds_since_1970()).await {
                 log::error!(batch:% = uuid(batch.id); "intent could not be freed: {also}");
             }
             return Err(error);
@@ -278,6 +284,16 @@ impl Batch {
         let signer = Arc::clone(signer.ok_or(IssueError::IssuerNotAllowed)?);
         let keys = app.ledger_keys().await?;
         Ok(Self { client, body, id, issuer, atomic, rules, signer, keys })
+    }
+
+    /// The fact that the whole batch was refused after it was judged.
+    fn refused(&self, code: &str) -> Fact {
+        Fact::BatchRefused {
+            client: self.client.id.clone(),
+            batch_id: self.id,
+            issuer: self.issuer.clone(),
+            code: code.to_owned(),
+        }
     }
 
     fn reference(&self) -> BatchRef {

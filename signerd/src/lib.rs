@@ -6,6 +6,7 @@
 
 pub mod access;
 pub mod api;
+pub mod audit;
 pub mod cli;
 pub mod clock;
 pub mod config;
@@ -23,4 +24,5 @@ pub mod revocation;
 pub mod server;
 pub mod statement;
 pub mod systemd;
+pub mod tlog;
 pub mod wire;

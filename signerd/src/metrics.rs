@@ -60,6 +60,10 @@ pub struct Metrics {
     pub worker_faults: IntCounterVec,
     /// `signerd_ledger_commit_duration_seconds`
     pub commit_duration: Histogram,
+    /// `signerd_log_entries`
+    pub log_size: IntGauge,
+    /// `signerd_log_checkpoint_timestamp_seconds`
+    pub checkpoint_at: IntGauge,
     /// `signerd_key_not_after_timestamp_seconds{key}`
     pub key_not_after: IntGaugeVec,
     /// `signerd_tls_cert_not_after_timestamp_seconds`
@@ -186,6 +190,12 @@ impl Metrics {
                 "ledger_commit_duration_seconds",
                 "Time of one durable ledger step.",
                 HSM_BUCKETS,
+            )?,
+            log_size: gauge(&r, "log_entries", "Entries of the transparency log.")?,
+            checkpoint_at: gauge(
+                &r,
+                "log_checkpoint_timestamp_seconds",
+                "Time of the latest signed checkpoint of the log.",
             )?,
             key_not_after: gauges(
                 &r,

@@ -21,6 +21,7 @@ mod documents;
 mod evidence;
 mod http;
 mod interop;
+mod log;
 mod observe;
 mod officers;
 mod pin;

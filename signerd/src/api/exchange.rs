@@ -79,10 +79,27 @@ pub(super) struct Place {
 
 /// An answer before it has headers.
 pub(super) struct Reply {
-    /// The body in CBOR.
-    pub(super) body: Vec<u8>,
+    body: Vec<u8>,
+    /// The type of a body that is neither CBOR nor turned into JSON.
+    plain: Option<&'static str>,
+    replayed: bool,
+}
+
+impl Reply {
+    /// A body in CBOR, or in JSON where the client wants that.
+    pub(super) fn cbor(body: Vec<u8>) -> Self {
+        Self { body, plain: None, replayed: false }
+    }
+
+    /// A body of one type, whatever the client wants.
+    pub(super) fn plain(body: Vec<u8>, media: &'static str) -> Self {
+        Self { body, plain: Some(media), replayed: false }
+    }
+
     /// Whether it was given before.
-    pub(super) replayed: bool,
+    pub(super) fn replayed(self, replayed: bool) -> Self {
+        Self { replayed, ..self }
+    }
 }
 
 impl Exchange {
@@ -204,6 +221,7 @@ fn request_id<B>(request: &Request<B>) -> String {
 
 fn success(reply: Reply, wanted: Wanted) -> Response<Full<Bytes>> {
     let (body, media) = match wanted.answer {
+        _ if let Some(media) = reply.plain => (reply.body, media),
         Some(Form::Json) => match write::to_json(&reply.body) {
             Ok(json) => (json, media::JSON),
             Err(error) => return refusal(&problem::of(&error.into()), wanted, None),

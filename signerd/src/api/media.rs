@@ -20,6 +20,10 @@ pub(super) struct Wanted {
 pub(super) const CBOR: &str = "application/cbor";
 /// The type of answers in JSON.
 pub(super) const JSON: &str = "application/json";
+/// The type of checkpoints.
+pub(super) const TEXT: &str = "text/plain; charset=utf-8";
+/// The type of tiles.
+pub(super) const BYTES: &str = "application/octet-stream";
 /// Problems in CBOR (RFC 9290).
 pub(super) const PROBLEM_CBOR: &str = "application/concise-problem-details+cbor";
 /// Problems in JSON (RFC 9457).

@@ -5,6 +5,7 @@
 //! then the spine.
 
 mod exchange;
+mod log;
 mod media;
 mod observe;
 mod officer;

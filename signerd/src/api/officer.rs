@@ -15,6 +15,7 @@ use jiff::Timestamp;
 use policy::VIET_NAM;
 
 use super::exchange::{Asked, Exchange, Phase, Place, Reply, Routes};
+use super::log::{self, LogRoute};
 use super::problem;
 use crate::access::Officer;
 use crate::clock;
@@ -40,10 +41,14 @@ enum Route<'a> {
     Windows,
     Open(&'a str),
     Close(&'a str),
+    Log(LogRoute<'a>),
 }
 
 impl<'a> Route<'a> {
     fn find(path: &'a str) -> Option<Self> {
+        if let Some(route) = LogRoute::find(path) {
+            return Some(Self::Log(route));
+        }
         let rest = path.strip_prefix("/v1/windows")?;
         if rest.is_empty() {
             return Some(Self::Windows);
@@ -57,7 +62,7 @@ impl<'a> Route<'a> {
 
     fn method(self) -> Method {
         match self {
-            Self::Windows => Method::GET,
+            Self::Windows | Self::Log(_) => Method::GET,
             Self::Open(_) | Self::Close(_) => Method::POST,
         }
     }
@@ -97,8 +102,14 @@ impl Officers {
         if head.method != route.method() {
             return Err(problem::method_not_allowed());
         }
-        if asked.wanted.answer.is_none() {
-            return Err(problem::not_acceptable());
+        match route {
+            Route::Log(LogRoute::Checkpoint) => return log::checkpoint(&self.app).await,
+            Route::Log(LogRoute::Tile(tile)) => return log::tile(&self.app, tile).await,
+            _ if asked.wanted.answer.is_none() => return Err(problem::not_acceptable()),
+            Route::Log(LogRoute::Proof(uvci)) => {
+                return log::proof(&self.app, uvci, |_| true).await;
+            }
+            _ => {}
         }
         let (Route::Open(issuer) | Route::Close(issuer)) = route else {
             return self.windows().await;
@@ -112,7 +123,9 @@ impl Officers {
         let always_open = rules.signing_window().is_none();
         let body = self.exchange.body(body).await?;
         let done = match route {
-            Route::Windows | Route::Close(_) => self.close(issuer, officer, &body).await,
+            Route::Windows | Route::Log(_) | Route::Close(_) => {
+                self.close(issuer, officer, &body).await
+            }
             Route::Open(_) if always_open => Err(problem::window_always_open()),
             Route::Open(_) => self.open(issuer, officer, &body).await,
         };
@@ -153,7 +166,7 @@ impl Officers {
         }
         let WindowOverride { officer, reason, .. } = &opened;
         let until = local(opened.until);
-        log::warn!(officer:%, issuer:%, until:%, reason:%; "signing window opened by an officer");
+        ::log::warn!(officer:%, issuer:%, until:%, reason:%; "signing window opened by an officer");
         self.observe(now).await;
         Ok(())
     }
@@ -171,7 +184,7 @@ impl Officers {
         if let Some(closed) = closed {
             let WindowClosing { officer, reason, .. } = &closing;
             let (until, opened_by) = (local(closed.until), &closed.officer);
-            log::warn!(officer:%, issuer:%, until:%, opened_by:%, reason:%; "override of the signing window closed by an officer");
+            ::log::warn!(officer:%, issuer:%, until:%, opened_by:%, reason:%; "override of the signing window closed by an officer");
             self.observe(now).await;
         }
         Ok(())
@@ -185,14 +198,21 @@ impl Officers {
     /// The metrics follow at once; where they cannot, the daemon's pulse makes up for it.
     async fn observe(&self, now: i64) {
         if let Err(error) = window::observe(&self.app, now).await {
-            log::warn!("windows not observed: {}", logging::chain(&error));
+            ::log::warn!("windows not observed: {}", logging::chain(&error));
         }
     }
 }
 
 /// Every label that a path can have.
-const LABELS: &[&str] =
-    &["/v1/windows", "/v1/windows/{issuer}/open", "/v1/windows/{issuer}/close", "other"];
+const LABELS: &[&str] = &[
+    "/v1/windows",
+    "/v1/windows/{issuer}/open",
+    "/v1/windows/{issuer}/close",
+    log::CHECKPOINT,
+    log::PROOF,
+    log::TILE,
+    "other",
+];
 
 fn place(path: &str) -> Place {
     let route = Route::find(path);
@@ -200,6 +220,7 @@ fn place(path: &str) -> Place {
         Some(Route::Windows) => "/v1/windows",
         Some(Route::Open(_)) => "/v1/windows/{issuer}/open",
         Some(Route::Close(_)) => "/v1/windows/{issuer}/close",
+        Some(Route::Log(route)) => route.label(),
         None => "other",
     };
     Place { label, method: route.map(Route::method) }
@@ -222,11 +243,11 @@ fn entry(state: &WindowState) -> WindowEntry<'_> {
 
 fn encoded<T: serde::Serialize>(value: &T) -> Result<Reply, Problem> {
     let body = write::to_vec(value).map_err(|error| problem::of(&error.into()))?;
-    Ok(Reply { body, replayed: false })
+    Ok(Reply::cbor(body))
 }
 
 fn refused(error: crate::ledger::LedgerError) -> Problem {
-    log::warn!("officer's request not carried out: {}", logging::chain(&error));
+    ::log::warn!("officer's request not carried out: {}", logging::chain(&error));
     problem::of(&IssueError::from(error))
 }
 

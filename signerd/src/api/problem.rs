@@ -47,6 +47,7 @@ pub const CODES: &[(u16, &str)] = &[
     (503, "hsm.unavailable"),
     (503, "key.unusable"),
     (503, "ledger.unavailable"),
+    (503, "log.unsigned"),
     (503, "overloaded"),
     (503, "window.closed"),
 ];
@@ -129,6 +130,13 @@ fn hsm(error: &HsmError) -> Problem {
         (_, hsm::Retry::Later) => unavailable("hsm.unavailable", "HSM does not sign"),
         (_, hsm::Retry::Never) => internal(),
     }
+}
+
+/// What is asked for is not under a checkpoint yet.
+pub(super) fn log_unsigned() -> Problem {
+    Problem::new(503, "log.unsigned", "Log not signed yet")
+        .detail("the latest checkpoint is older than what was asked for; ask again")
+        .retry_after(1)
 }
 
 /// A fault of ours: a repeat would meet it again.

@@ -10,6 +10,7 @@ use hyper::{Method, Request, Response};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::exchange::{Asked, Exchange, Phase, Place, Reply, Routes};
+use super::log::{self, LogRoute};
 use super::problem;
 use crate::access::{Client, RateError};
 use crate::hcert::{self, SignerCertificate};
@@ -39,20 +40,25 @@ pub struct Limits {
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Route {
+enum Route<'a> {
     Sign,
     Preview,
     TrustList,
+    Log(LogRoute<'a>),
 }
 
-impl Route {
+impl<'a> Route<'a> {
     /// The route and the method that it has, by path.
-    fn find(path: &str) -> Option<(Self, Method)> {
+    fn find(path: &'a str) -> Option<(Self, Method)> {
         match path {
             "/v1/batches" => Some((Self::Sign, Method::POST)),
             "/v1/batches/preview" => Some((Self::Preview, Method::POST)),
             "/v1/trust-list" => Some((Self::TrustList, Method::GET)),
-            _ => None,
+            _ => match LogRoute::find(path)? {
+                // The whole log is for auditors, on the officers' listener.
+                LogRoute::Tile(_) => None,
+                route => Some((Self::Log(route), Method::GET)),
+            },
         }
     }
 }
@@ -108,11 +114,15 @@ impl Signing {
         if head.method != method {
             return Err(problem::method_not_allowed());
         }
+        if let Route::Log(LogRoute::Checkpoint) = route {
+            return log::checkpoint(&self.app).await;
+        }
         if asked.wanted.answer.is_none() {
             return Err(problem::not_acceptable());
         }
         let work = match route {
             Route::TrustList => return self.trust_list(),
+            Route::Log(route) => return self.log(route, &client).await,
             Route::Sign => Work::Sign,
             Route::Preview => Work::Preview(wanted_warnings(head)),
         };
@@ -145,17 +155,27 @@ impl Signing {
             result
         });
         let result = task.await.unwrap_or(Err(IssueError::Lost(crate::cpu::Lost)));
-        result.map(|Answer { body, replayed }| Reply { body, replayed }).map_err(|error| {
+        result.map(|Answer { body, replayed }| Reply::cbor(body).replayed(replayed)).map_err(|error| {
             let problem = problem::of(&error);
             if problem.status >= 500 {
                 let cause = logging::chain(&error);
-                log::warn!(request_id, client = id, code = problem.code; "batch not answered: {cause}");
+                ::log::warn!(request_id, client = id, code = problem.code; "batch not answered: {cause}");
             }
             if let IssueError::Rate(RateError::TooFast { .. }) = error {
                 self.app.metrics.rate_limited.with_label_values(&[&id]).inc();
             }
             problem
         })
+    }
+
+    async fn log(&self, route: LogRoute<'_>, client: &Client) -> Result<Reply, Problem> {
+        match route {
+            LogRoute::Proof(uvci) => {
+                log::proof(&self.app, uvci, |issuer| client.issuers.contains(issuer)).await
+            }
+            LogRoute::Checkpoint => log::checkpoint(&self.app).await,
+            LogRoute::Tile(_) => Err(problem::not_found()),
+        }
     }
 
     fn trust_list(&self) -> Result<Reply, Problem> {
@@ -177,7 +197,7 @@ impl Signing {
             })
             .collect();
         let body = write::to_vec(&entries).map_err(|error| problem::of(&error.into()))?;
-        Ok(Reply { body, replayed: false })
+        Ok(Reply::cbor(body))
     }
 }
 
@@ -192,7 +212,8 @@ fn wanted_warnings(head: &Parts) -> Warnings {
 }
 
 /// Every label that a path can have.
-const LABELS: &[&str] = &["/v1/batches", "/v1/batches/preview", "/v1/trust-list", "other"];
+const LABELS: &[&str] =
+    &["/v1/batches", "/v1/batches/preview", "/v1/trust-list", log::CHECKPOINT, log::PROOF, "other"];
 
 fn place(path: &str) -> Place {
     let found = Route::find(path);
@@ -200,6 +221,7 @@ fn place(path: &str) -> Place {
         Some((Route::Sign, _)) => "/v1/batches",
         Some((Route::Preview, _)) => "/v1/batches/preview",
         Some((Route::TrustList, _)) => "/v1/trust-list",
+        Some((Route::Log(route), _)) => route.label(),
         None => "other",
     };
     Place { label, method: found.map(|(_, method)| method) }

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use hsm_config::HsmConfig;
 use policy::Assurance;
+use sha2::{Digest as _, Sha256};
 
 use super::rules;
 use crate::clock;
@@ -18,6 +19,7 @@ use crate::ends::End;
 use crate::issue::{CHUNKS_AT_THE_HSM, Rules};
 use crate::server::{self, Mutual, TlsError, TlsFiles};
 use crate::systemd::Sockets;
+use crate::tlog::note::AuditKey;
 
 /// Most bytes of a configuration file: ten times the registry of a country. A log or a device in its place
 /// must not fill the memory.
@@ -28,6 +30,10 @@ pub(super) struct Loaded {
     pub(super) config: Config,
     pub(super) hsm: HsmConfig,
     pub(super) rules: Rules,
+    /// The public part of the key that signs the log.
+    pub(super) audit: AuditKey,
+    /// SHA-256 of `signerd.toml`, `hsm.toml` and `policy.toml`, one after the other.
+    pub(super) digest: [u8; 32],
     pub(super) tls: Mutual,
     pub(super) officer_tls: Option<Mutual>,
     /// The earlier end of the listeners' certificates.
@@ -96,15 +102,26 @@ pub(super) fn load(file: &Path) -> Result<Loaded, Vec<Fault>> {
         return Err(faults);
     };
     faults.extend(queue(&config, &hsm));
+    let audit = collect(rules::audit_key(&config, &hsm), &mut faults);
     let rules = collect(rules::read(&config, &hsm), &mut faults);
-    match (rules, tls) {
-        (Some(mut rules), Some(read)) if faults.is_empty() => {
+    let digest = collect(digest([file, &config.hsm, &config.policy]), &mut faults);
+    match (rules, audit, digest, tls) {
+        (Some(mut rules), Some(audit), Some(digest), Some(read)) if faults.is_empty() => {
             let Tls { signing: tls, officer: officer_tls, not_after: tls_not_after, ends } = read;
             rules.ends.extend(ends);
-            Ok(Loaded { config, hsm, rules, tls, officer_tls, tls_not_after })
+            Ok(Loaded { config, hsm, rules, audit, digest, tls, officer_tls, tls_not_after })
         }
         _ => Err(faults),
     }
+}
+
+/// What the log says the configuration is.
+fn digest(files: [&Path; 3]) -> Result<[u8; 32], Vec<Fault>> {
+    let mut digest = Sha256::new();
+    for file in files {
+        digest.update(text(file)?);
+    }
+    Ok(digest.finalize().into())
 }
 
 /// Reads `hsm.toml` by way of `signerd.toml`, for commands that a person gives.

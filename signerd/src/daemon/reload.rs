@@ -21,6 +21,7 @@ use crate::config::{Config, Fault};
 use crate::issue::{Issuing, Rules};
 use crate::server::LiveTls;
 use crate::systemd;
+use crate::tlog::fact::Fact;
 
 /// What the daemon was started with.
 pub(super) struct Started {
@@ -41,7 +42,9 @@ pub(super) async fn reload(app: Arc<Issuing>, started: Arc<Started>) {
     let outcome = match read_again(&app, &started).await {
         Ok(Ok(loaded)) => {
             run::name_series(&app.metrics, &loaded);
+            let config = loaded.digest;
             put_in_force(&app, &started, loaded);
+            app.diary.tell(Fact::RulesLoaded { config });
             app.metrics.loaded_at.set(clock::seconds_since_1970());
             log::info!("rules reloaded");
             "ok"

@@ -21,6 +21,7 @@ use crate::hcert::{Alg, EventKind, SignerCertificate};
 use crate::issue::Rules;
 use crate::revocation;
 use crate::statement::{TrustAnchors, UnitError, Units, Verifiers};
+use crate::tlog::note::AuditKey;
 
 /// How many certificates of the registry are told at once? More than a person mends between two looks.
 const UNIT_FAULTS_MAX: usize = 100;
@@ -114,6 +115,12 @@ fn signers(
     let mut signers = HashMap::new();
     let mut faults = Vec::new();
     for rules in policy.issuers() {
+        if rules.key() == config.log.key {
+            let problem = format!("key {:?} signs the log, and nothing else", rules.key());
+            let member = format!("issuer.{}.key", rules.id());
+            faults.push(fault(&config.policy, &member, problem, "name a key of the issuer's own"));
+            continue;
+        }
         let Some(key) = hsm.key(rules.key()) else {
             let problem = format!("key {:?} is not in hsm.toml", rules.key());
             let member = format!("issuer.{}.key", rules.id());
@@ -151,6 +158,26 @@ fn other_algorithm(config: &Config, rules: &IssuerRules, key: &hsm_config::Key) 
 pub(super) fn public_keys(hsm: &HsmConfig) -> HashMap<String, Vec<u8>> {
     let keys = hsm.keys().filter_map(|(name, key)| Some((name, signer(key).ok()?)));
     keys.map(|(name, signer)| (name.to_owned(), signer.public_key().to_vec())).collect()
+}
+
+/// The public part of the key that signs the log.
+pub(super) fn audit_key(config: &Config, hsm: &HsmConfig) -> Result<AuditKey, Vec<Fault>> {
+    let name = &config.log.key;
+    let Some(key) = hsm.key(name) else {
+        let problem = format!("key {name:?} is not in hsm.toml");
+        let remedy = "add a [key.…] for the audit key there, or name it";
+        return Err(vec![fault(&config.hsm, "log.key", problem, remedy)]);
+    };
+    let read = || {
+        let pem = fs::read(key.certificate()).map_err(|error| error.to_string())?;
+        let certificate = SignerCertificate::from_pem(&pem).map_err(|error| error.to_string())?;
+        AuditKey::of(certificate.der()).map_err(|error| error.to_string())
+    };
+    read().map_err(|problem| {
+        let problem = format!("{}: {problem}", key.certificate().display());
+        let remedy = "put the PEM certificate of the audit key there; it is one on P-256";
+        vec![fault(&config.hsm, &format!("key.{name}.certificate"), problem, remedy)]
+    })
 }
 
 fn signer(key: &hsm_config::Key) -> Result<SignerCertificate, String> {

@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -17,14 +18,17 @@ use super::load::Loaded;
 use super::reload::{self, Started};
 use super::rules;
 use crate::api::{self, Observation, Readiness};
+use crate::audit::{Diary, DiaryPages, Sealer, SealerError};
 use crate::clock::{self, Clock};
 use crate::config::Limits;
 use crate::hsm::{FaultKind, HsmError, HsmEvents, Pool};
 use crate::issue::{Issuing, window};
 use crate::ledger::{Ledger, LedgerError, Settings};
+use crate::logging;
 use crate::metrics::{Metrics, MetricsError};
 use crate::server::{self, Bounds, LiveTls, MutualListener};
 use crate::systemd::{self, Sockets};
+use crate::tlog::fact::Fact;
 
 /// What ends the daemon with a failure. To blame: the operator, unless it says otherwise.
 ///
@@ -42,6 +46,9 @@ pub(super) enum RunError {
     /// The ledger cannot be opened.
     #[error("ledger")]
     Ledger(#[from] LedgerError),
+    /// The log is not the one that was signed before, or cannot be read.
+    #[error("log")]
+    Log(#[from] SealerError),
     /// Two metrics of one name: a bug.
     #[error("metrics")]
     Metrics(#[from] MetricsError),
@@ -79,7 +86,13 @@ pub(super) async fn run(loaded: Loaded, sockets: Sockets, file: &Path) -> Result
     };
     let (observability_socket, observability) =
         listen(sockets.observability, loaded.config.observability).await?;
-    let (app, started) = assemble(loaded, file, Arc::clone(&metrics))?;
+    let Assembled { app, started, sealer, pages, config } =
+        assemble(loaded, file, Arc::clone(&metrics))?;
+    sealer.check().await?;
+    tell_start(&app, config).await?;
+    tokio::spawn(pages.write(app.ledger.clone()));
+    let sealing = Arc::clone(&sealer);
+    tokio::spawn(async move { sealing.run().await });
 
     let (stop, stopped) = watch::channel(false);
     let routes = Arc::new(api::Signing::new(Arc::clone(&app), request_limits(limits)));
@@ -126,6 +139,9 @@ pub(super) async fn run(loaded: Loaded, sockets: Sockets, file: &Path) -> Result
     let _ = observing.await;
     // A batch whose client is gone is finished all the same.
     let _ = timeout(Duration::from_secs(limits.drain_seconds), routes.idle()).await;
+    if timeout(CLOSE_WAIT, tell_stop(&app, &sealer)).await.is_err() {
+        log::warn!("the end is not in the log: the ledger or the token does not answer");
+    }
     app.pool.stop().await;
     // A disk that hangs must not keep the process from ending.
     if timeout(CLOSE_WAIT, app.ledger.close()).await.is_err() {
@@ -135,14 +151,42 @@ pub(super) async fn run(loaded: Loaded, sockets: Sockets, file: &Path) -> Result
     Ok(())
 }
 
+/// Logs the start, and says which batches an earlier end cut off.
+async fn tell_start(app: &Issuing, config: [u8; 32]) -> Result<(), LedgerError> {
+    let open = app.ledger.open_intents().await?;
+    if open > 0 {
+        log::warn!(open; "batches were cut off at the last end: each is finished when it is repeated");
+    }
+    let version = env!("CARGO_PKG_VERSION").to_owned();
+    app.diary.tell(Fact::DaemonStarted { version, config, open });
+    Ok(())
+}
+
+/// Logs the end, and signs the log with it.
+async fn tell_stop(app: &Issuing, sealer: &Sealer) {
+    let now = clock::seconds_since_1970();
+    if let Err(error) = app.ledger.record(now, vec![Fact::DaemonStopped]).await {
+        log::warn!("the end is not in the log: {error}");
+    }
+    if let Err(error) = sealer.seal().await {
+        log::warn!("the end of the log is not signed: {}", logging::chain(&error));
+    }
+}
+
+/// All parts, before they run.
+struct Assembled {
+    app: Arc<Issuing>,
+    started: Arc<Started>,
+    sealer: Arc<Sealer>,
+    pages: DiaryPages,
+    /// SHA-256 of the configuration.
+    config: [u8; 32],
+}
+
 /// Opens the ledger, starts the workers, and puts everything together.
-fn assemble(
-    loaded: Loaded,
-    file: &Path,
-    metrics: Arc<Metrics>,
-) -> Result<(Arc<Issuing>, Arc<Started>), RunError> {
+fn assemble(loaded: Loaded, file: &Path, metrics: Arc<Metrics>) -> Result<Assembled, RunError> {
     name_series(&metrics, &loaded);
-    let Loaded { config, hsm, rules, tls, officer_tls, .. } = loaded;
+    let Loaded { config, hsm, rules, audit, digest, tls, officer_tls, .. } = loaded;
     metrics.loaded_at.set(clock::seconds_since_1970());
     for kind in FaultKind::ALL {
         metrics.worker_faults.with_label_values(&[kind.name()]);
@@ -150,7 +194,8 @@ fn assemble(
     let path = config.ledger.clone();
     let ledger = Ledger::open(Settings { path, retention: config.retention })?;
     let program = std::env::current_exe().map_err(RunError::Program)?;
-    let events = Arc::new(Counted(Arc::clone(&metrics)));
+    let (diary, pages) = Diary::new();
+    let events = Arc::new(Counted(Arc::clone(&metrics), diary.clone()));
     let pool = Pool::start(Arc::new(hsm.clone()), config.hsm.clone(), program, events)?;
     let app = Issuing {
         rules: ArcSwap::from_pointee(rules),
@@ -158,7 +203,18 @@ fn assemble(
         pool,
         clock: Clock::new(config.synchronised_marker.clone()),
         metrics,
+        diary,
         ledger_keys: OnceCell::new(),
+    };
+    let sealer = Sealer {
+        ledger: app.ledger.clone(),
+        pool: app.pool.clone(),
+        metrics: Arc::clone(&app.metrics),
+        key: config.log.key.clone(),
+        audit,
+        origin: config.log.origin.clone(),
+        file: config.log.checkpoint.clone(),
+        sealed: AtomicU64::new(0),
     };
     let started = Started {
         file: file.to_owned(),
@@ -168,7 +224,8 @@ fn assemble(
         tls: Arc::new(LiveTls::new(tls)),
         officer_tls: officer_tls.map(|tls| Arc::new(LiveTls::new(tls))),
     };
-    Ok((Arc::new(app), Arc::new(started)))
+    let (app, started, sealer) = (Arc::new(app), Arc::new(started), Arc::new(sealer));
+    Ok(Assembled { app, started, sealer, pages, config: digest })
 }
 
 /// Makes the series that the rules name exist, and says when certificates and lists end.
@@ -287,7 +344,7 @@ async fn keep_house(app: Arc<Issuing>) {
             Ok(answers) => log::info!(answers; "expired answers dropped"),
             Err(error) => log::warn!("expired answers not dropped: {error}"),
         }
-        match app.ledger.release_idle(now.saturating_sub(ABANDONED_SECONDS)).await {
+        match app.ledger.release_idle(now.saturating_sub(ABANDONED_SECONDS), now).await {
             Ok(0) => {}
             Ok(intents) => log::warn!(intents; "abandoned intents freed"),
             Err(error) => log::warn!("abandoned intents not freed: {error}"),
@@ -321,8 +378,8 @@ async fn watch_readiness(app: Arc<Issuing>) {
     }
 }
 
-/// Counts what the pool tells.
-struct Counted(Arc<Metrics>);
+/// Counts what the pool tells, and logs what was lost.
+struct Counted(Arc<Metrics>, Diary);
 
 impl HsmEvents for Counted {
     fn workers_live(&self, live: usize) {
@@ -335,6 +392,7 @@ impl HsmEvents for Counted {
 
     fn worker_fault(&self, kind: FaultKind) {
         self.0.worker_faults.with_label_values(&[kind.name()]).inc();
+        self.1.tell(Fact::WorkerLost { code: kind.name().to_owned() });
     }
 
     fn signed(&self, _key: &str, _signatures: usize, took: Duration) {

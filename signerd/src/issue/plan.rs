@@ -141,6 +141,7 @@ impl Plan {
             issued_at: self.issued_at,
             certificates: certificates.collect(),
             rejections: rejected.collect(),
+            assurance: rules.assurance().as_str(),
             reissue: reissue(rules),
             quota: rules.doses_per_day_max(),
         }

@@ -40,6 +40,8 @@ pub struct Intent {
     pub certificates: Vec<IntendedCertificate>,
     /// The records that were refused, for the auditor.
     pub rejections: Vec<Rejection>,
+    /// What had to be verified, for the log: "statement" or "asserted".
+    pub assurance: &'static str,
     /// Whether doses that have a certificate may get another one.
     pub reissue: Reissue,
     /// The most certificates of the issuer on one day of Viet Nam, by the time of their intents;

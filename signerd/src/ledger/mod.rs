@@ -20,6 +20,7 @@ mod batch;
 mod claim;
 mod error;
 mod keys;
+mod log;
 mod rules;
 mod sqlite;
 mod store;
@@ -37,12 +38,17 @@ pub use batch::{
 pub use claim::{Attempt, Ticket};
 pub use error::{Blame, Cause, LedgerError, Retry};
 pub use keys::{LedgerKeys, SealError};
+pub use store::{LoggedCertificate, StoredCheckpoint};
 pub use window::{WINDOW_OVERRIDE_SECONDS_MAX, WindowClosing, WindowOverride};
 
 use claim::Claims;
 use rules::{Found, Intending};
 use sqlite::SqliteStore;
+use store::Store;
 use writer::{Urgency, Writer};
+
+use crate::tlog::fact::Fact;
+use crate::tlog::tiles::{Node, TileId};
 
 /// Where the ledger is and how long it keeps answers.
 #[derive(Clone, Debug)]
@@ -171,11 +177,13 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError::AttemptSuperseded`] if no intent is open, [`LedgerError::Overloaded`] and
     /// [`LedgerError::Unavailable`].
-    pub async fn resume(&self, ticket: Ticket) -> Result<Attempt, LedgerError> {
+    pub async fn resume(&self, ticket: Ticket, now: i64) -> Result<Attempt, LedgerError> {
         let held = Arc::clone(&ticket.claim);
         let key = self
             .writer
-            .run(Urgency::Admission, move |store| rules::resume(store, &held.batch, &held.digest))
+            .run(Urgency::Admission, move |store| {
+                rules::resume(store, &held.batch, &held.digest, now)
+            })
             .await?;
         Ok(Attempt { ticket, key })
     }
@@ -185,10 +193,12 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError::AttemptSuperseded`] if the batch was answered meanwhile,
     /// [`LedgerError::Overloaded`] and [`LedgerError::Unavailable`].
-    pub async fn discard(&self, ticket: Ticket) -> Result<Ticket, LedgerError> {
+    pub async fn discard(&self, ticket: Ticket, now: i64) -> Result<Ticket, LedgerError> {
         let held = Arc::clone(&ticket.claim);
         self.writer
-            .run(Urgency::Admission, move |store| rules::discard(store, &held.batch, &held.digest))
+            .run(Urgency::Admission, move |store| {
+                rules::discard(store, &held.batch, &held.digest, now)
+            })
             .await?;
         Ok(ticket)
     }
@@ -214,13 +224,13 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError::AttemptSuperseded`] if this is no longer the current attempt,
     /// [`LedgerError::Unavailable`]: the intent is still open, and the next repeat resumes it.
-    pub async fn release(&self, attempt: Attempt) -> Result<(), LedgerError> {
+    pub async fn release(&self, attempt: Attempt, now: i64) -> Result<(), LedgerError> {
         let Attempt { ticket, key } = attempt;
         let held = Arc::clone(&ticket.claim);
         self.writer
             .run(Urgency::Conclusion, move |store| {
                 let _until_settled = &held;
-                rules::release(store, key)
+                rules::release(store, key, now)
             })
             .await
     }
@@ -315,18 +325,127 @@ impl Ledger {
     ///
     /// # Errors
     /// [`LedgerError::Overloaded`] or [`LedgerError::Unavailable`]; nothing was freed then.
-    pub async fn release_idle(&self, issued_before: i64) -> Result<u64, LedgerError> {
+    pub async fn release_idle(&self, issued_before: i64, now: i64) -> Result<u64, LedgerError> {
         let claims = self.claims.clone();
         self.writer
             .run(Urgency::Admission, move |store| {
-                rules::release_idle(store, issued_before, &|batch| claims.holds(batch))
+                rules::release_idle(store, (issued_before, now), &|batch| claims.holds(batch))
             })
             .await
+    }
+
+    /// Counts the intents that are open.
+    ///
+    /// # Errors
+    /// [`LedgerError::Overloaded`], [`LedgerError::Unavailable`] and the errors of a damaged store.
+    pub async fn open_intents(&self) -> Result<u32, LedgerError> {
+        self.look(|store| Ok(rules::counted(store.open_batches(i64::MAX)?.len()))).await
+    }
+
+    /// Makes facts of one time durable that no other row belongs to.
+    ///
+    /// # Errors
+    /// [`LedgerError::Overloaded`] or [`LedgerError::Unavailable`]: they are not in the log.
+    pub async fn record(&self, at: i64, facts: Vec<Fact>) -> Result<(), LedgerError> {
+        self.conclude(move |store| log::append(store, at, facts.clone()).map(drop)).await
+    }
+
+    /// The size and root of the log as it is.
+    ///
+    /// # Errors
+    /// [`LedgerError::Overloaded`], [`LedgerError::Unavailable`] and the errors of a damaged store.
+    pub async fn log_head(&self) -> Result<(u64, Node), LedgerError> {
+        self.look(|store| {
+            let size = store.log_size()?;
+            Ok((size, log::root(store, size)?))
+        })
+        .await
+    }
+
+    /// The root of the first `size` entries of the log.
+    ///
+    /// # Errors
+    /// As [`Ledger::log_head`]; [`LedgerError::Corrupt`] where there are not so many.
+    pub async fn log_root(&self, size: u64) -> Result<Node, LedgerError> {
+        self.look(move |store| log::root(store, size)).await
+    }
+
+    /// Proves that an entry is in the log of the first `size` entries (RFC 6962 §2.1.1).
+    ///
+    /// # Errors
+    /// As [`Ledger::log_root`].
+    pub async fn prove_entry(&self, size: u64, number: u64) -> Result<Vec<Node>, LedgerError> {
+        self.look(move |store| log::prove_entry(store, size, number)).await
+    }
+
+    /// Proves that the first `size` entries of the log begin with the first `earlier` ones.
+    ///
+    /// # Errors
+    /// As [`Ledger::log_root`].
+    pub async fn prove_growth(&self, size: u64, earlier: u64) -> Result<Vec<Node>, LedgerError> {
+        self.look(move |store| log::prove_growth(store, size, earlier)).await
+    }
+
+    /// Entries of the log, from number `first` on, `count` of them or as many as there are.
+    ///
+    /// # Errors
+    /// As [`Ledger::log_head`].
+    pub async fn log_entries(&self, first: u64, count: usize) -> Result<Vec<Vec<u8>>, LedgerError> {
+        self.look(move |store| store.entries(first, count)).await
+    }
+
+    /// The hashes of a tile of the log's tree, as many as there are so far.
+    ///
+    /// # Errors
+    /// As [`Ledger::log_head`].
+    pub async fn log_tile(&self, id: TileId) -> Result<Vec<u8>, LedgerError> {
+        self.look(move |store| store.tile(id)).await
+    }
+
+    /// Where the log has a certificate; none: it has none of this identifier.
+    ///
+    /// # Errors
+    /// As [`Ledger::log_head`].
+    pub async fn logged_certificate(
+        &self,
+        uvci: [u8; 16],
+    ) -> Result<Option<LoggedCertificate>, LedgerError> {
+        self.look(move |store| store.certificate_entry(&uvci)).await
+    }
+
+    /// The latest checkpoint; none: none was signed yet.
+    ///
+    /// # Errors
+    /// As [`Ledger::log_head`].
+    pub async fn checkpoint(&self) -> Result<Option<StoredCheckpoint>, LedgerError> {
+        self.look(|store| store.checkpoint()).await
+    }
+
+    /// Keeps a checkpoint as the latest one.
+    ///
+    /// # Errors
+    /// [`LedgerError::Overloaded`] or [`LedgerError::Unavailable`]; it is not kept then.
+    pub async fn keep_checkpoint(&self, checkpoint: StoredCheckpoint) -> Result<(), LedgerError> {
+        self.conclude(move |store| store.put_checkpoint(&checkpoint)).await
     }
 
     /// Writes what waits, closes the file and frees its lock; later calls get `Closed`.
     pub async fn close(&self) {
         self.writer.close().await;
+    }
+
+    async fn look<T: Send + 'static>(
+        &self,
+        work: impl FnMut(&mut dyn Store) -> Result<T, LedgerError> + Send + 'static,
+    ) -> Result<T, LedgerError> {
+        self.writer.run(Urgency::Admission, work).await
+    }
+
+    async fn conclude<T: Send + 'static>(
+        &self,
+        work: impl FnMut(&mut dyn Store) -> Result<T, LedgerError> + Send + 'static,
+    ) -> Result<T, LedgerError> {
+        self.writer.run(Urgency::Conclusion, work).await
     }
 
     /// Answers a request whose batch id another request is being worked on under.

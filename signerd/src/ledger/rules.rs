@@ -8,13 +8,17 @@
 //! ```
 //! In go the rows of a [`Store`] inside a transaction of the writer, out come decisions and new
 //! rows. Every function may be run again from the start, because an engine may ask for that.
-//! Nothing here knows about tasks, threads or claims.
+//! Every change of a state is an entry of the log, in the same transaction. Nothing here knows about
+//! tasks, threads or claims.
 
-use super::batch::{DoseConflict, Finished, Intent, OverQuota, Reissue, StoredIntent};
+use std::collections::BTreeMap;
+
+use super::batch::{DoseConflict, Finished, Intent, OverQuota, Reissue, Rejection, StoredIntent};
 use super::claim::AttemptKey;
-use super::store::{Answered, BatchRow, Store};
+use super::store::{Answered, BatchRow, OpenAttempt, Store};
 use super::window::{WindowClosing, WindowOverride};
-use super::{BatchRef, LedgerError};
+use super::{BatchRef, LedgerError, log};
+use crate::tlog::fact::{BatchIntended, Certificate, Counts, Fact};
 
 /// What a request finds when it asks for its batch.
 #[derive(Debug)]
@@ -65,12 +69,10 @@ pub(super) fn intend(
 ) -> Result<Intending, LedgerError> {
     if let Some(row) = store.batch(batch)? {
         let open = require_open(row, digest)?;
-        let key = AttemptKey { row: open.row, number: open.attempt.saturating_add(1) };
-        if !intent.continues(&stored_intent(store, open)?) {
+        if !intent.continues(&stored_intent(store, open.clone())?) {
             return Err(LedgerError::IntentDiffers);
         }
-        store.set_attempt(key)?;
-        return Ok(Intending::Open(key));
+        return Ok(Intending::Open(attempt_again(store, batch, open, intent.issued_at)?));
     }
     let forgotten_until = intent.reissue.forgets_until(intent.issued_at);
     let mut conflicts = Vec::new();
@@ -85,15 +87,91 @@ pub(super) fn intend(
     if let Some(over) = count(store, intent)? {
         return Ok(Intending::OverQuota(over));
     }
-    let row = store.insert_intent(batch, digest, intent)?;
+    let fact = BatchIntended {
+        client: batch.client.clone(),
+        batch_id: batch.id,
+        request: *digest,
+        issuer: intent.issuer.clone(),
+        kid: intent.kid,
+        assurance: intent.assurance.to_owned(),
+        certificates: counted(intent.certificates.len()),
+        rejected: counts(&intent.rejections),
+    };
+    let fact = Fact::BatchIntended(Box::new(fact));
+    let entry = log::append(store, intent.issued_at, [fact])?;
+    let row = store.insert_intent(batch, digest, intent, entry)?;
     Ok(Intending::Open(AttemptKey { row, number: 1 }))
+}
+
+/// Begins the next attempt at an open intent as it is stored.
+fn attempt_again(
+    store: &mut dyn Store,
+    batch: &BatchRef,
+    open: BatchRow,
+    now: i64,
+) -> Result<AttemptKey, LedgerError> {
+    let key = AttemptKey { row: open.row, number: open.attempt.saturating_add(1) };
+    let entry = match open.entry {
+        Some(entry) => entry,
+        None => log_late(store, batch, open, now)?,
+    };
+    log::append(store, now, [Fact::BatchResumed { batch: entry, attempt: key.number }])?;
+    store.set_attempt(key)?;
+    Ok(key)
+}
+
+/// Logs an intent that was made before there was a log.
+fn log_late(
+    store: &mut dyn Store,
+    batch: &BatchRef,
+    open: BatchRow,
+    now: i64,
+) -> Result<u64, LedgerError> {
+    let (row, request) = (open.row, open.digest);
+    let stored = stored_intent(store, open)?;
+    let fact = BatchIntended {
+        client: batch.client.clone(),
+        batch_id: batch.id,
+        request,
+        issuer: stored.issuer,
+        kid: stored.kid,
+        assurance: ASSURANCE_UNKNOWN.to_owned(),
+        certificates: counted(stored.certificates.len()),
+        rejected: counts(&stored.rejections),
+    };
+    let entry = log::append(store, now, [Fact::BatchIntended(Box::new(fact))])?;
+    store.set_entry(row, entry)?;
+    Ok(entry)
+}
+
+/// What the log says of an intent from before there was a log, whose rules are not known any more.
+const ASSURANCE_UNKNOWN: &str = "unknown";
+
+/// How many records were refused for each reason, by code.
+fn counts(rejections: &[Rejection]) -> Counts {
+    let mut counts = BTreeMap::<&str, u32>::new();
+    for rejection in rejections {
+        let mut codes: Vec<&str> = rejection.codes.iter().map(String::as_str).collect();
+        // A record that is refused twice for one reason is one record.
+        codes.sort_unstable();
+        codes.dedup();
+        for code in codes {
+            let count = counts.entry(code).or_default();
+            *count = count.saturating_add(1);
+        }
+    }
+    counts.into_iter().map(|(code, count)| (code.to_owned(), count)).collect()
+}
+
+/// The length of a list; those of a batch have at most 9,000.
+pub(super) fn counted(length: usize) -> u32 {
+    u32::try_from(length).unwrap_or(u32::MAX)
 }
 
 /// Counts the certificates of an intent on its day, unless the quota does not hold them. A day is
 /// counted without a quota too, so that one that is set at noon knows of the morning.
 fn count(store: &mut dyn Store, intent: &Intent) -> Result<Option<OverQuota>, LedgerError> {
-    // Their number was checked: at most 9,000.
-    let wanted = u32::try_from(intent.certificates.len()).unwrap_or(u32::MAX);
+    let wanted = counted(intent.certificates.len());
     if wanted == 0 {
         return Ok(None);
     }
@@ -109,10 +187,13 @@ fn count(store: &mut dyn Store, intent: &Intent) -> Result<Option<OverQuota>, Le
 }
 
 /// Removes a batch that was not answered; its day has its certificates back.
-fn remove(store: &mut dyn Store, row: i64) -> Result<(), LedgerError> {
+fn remove(store: &mut dyn Store, row: i64, now: i64) -> Result<(), LedgerError> {
     let Some(removed) = store.remove_batch(row)? else {
         return Ok(());
     };
+    if let Some(batch) = removed.entry {
+        log::append(store, now, [Fact::BatchReleased { batch }])?;
+    }
     if removed.certificates == 0 {
         return Ok(());
     }
@@ -130,12 +211,11 @@ pub(super) fn resume(
     store: &mut dyn Store,
     batch: &BatchRef,
     digest: &[u8; 32],
+    now: i64,
 ) -> Result<AttemptKey, LedgerError> {
     let row = store.batch(batch)?.ok_or(LedgerError::AttemptSuperseded)?;
     let open = require_open(row, digest)?;
-    let key = AttemptKey { row: open.row, number: open.attempt.saturating_add(1) };
-    store.set_attempt(key)?;
-    Ok(key)
+    attempt_again(store, batch, open, now)
 }
 
 /// Stores the answer of the current attempt.
@@ -151,21 +231,52 @@ pub(super) fn finish(
     if u32::try_from(finished.cose_sha256.len()) != Ok(current.certificates) {
         return Err(LedgerError::Malformed("answer has not one digest per intended certificate"));
     }
+    let entry = log_answer(store, attempt, &current, finished)?;
     let answered = Answered {
         sealed: &finished.sealed_answer,
         cose_sha256: &finished.cose_sha256,
         at: finished.now,
+        entry,
     };
     store.insert_answer(attempt.row, &answered)
 }
 
+/// Logs every certificate of a batch and then its end; gives the number of the first certificate's entry.
+fn log_answer(
+    store: &mut dyn Store,
+    attempt: AttemptKey,
+    current: &OpenAttempt,
+    finished: &Finished,
+) -> Result<u64, LedgerError> {
+    // Every attempt after a start without a log has logged the intent first.
+    let what = "an attempt has no intent in the log";
+    let batch = current.entry.ok_or(LedgerError::Corrupt { what, source: None })?;
+    let certificates = store.certificates(attempt.row)?;
+    let signed = certificates.iter().zip(&finished.cose_sha256).map(|(stored, sha256)| {
+        Fact::CertificateSigned(Certificate {
+            batch,
+            uvci: stored.uvci,
+            kid: current.kid,
+            iat: current.issued_at,
+            exp: stored.expires_at,
+            sha256: *sha256,
+        })
+    });
+    let answered = Fact::BatchAnswered { batch, attempt: attempt.number };
+    log::append(store, finished.now, signed.chain([answered]))
+}
+
 /// Frees the batch id and the doses of the current attempt.
-pub(super) fn release(store: &mut dyn Store, attempt: AttemptKey) -> Result<(), LedgerError> {
+pub(super) fn release(
+    store: &mut dyn Store,
+    attempt: AttemptKey,
+    now: i64,
+) -> Result<(), LedgerError> {
     let current = store.open_attempt(attempt.row)?.ok_or(LedgerError::AttemptSuperseded)?;
     if current.number != attempt.number {
         return Err(LedgerError::AttemptSuperseded);
     }
-    remove(store, attempt.row)
+    remove(store, attempt.row, now)
 }
 
 /// Frees an open intent that will not be continued; there may be none.
@@ -173,12 +284,13 @@ pub(super) fn discard(
     store: &mut dyn Store,
     batch: &BatchRef,
     digest: &[u8; 32],
+    now: i64,
 ) -> Result<(), LedgerError> {
     let Some(row) = store.batch(batch)? else {
         return Ok(());
     };
     let open = require_open(row, digest)?;
-    remove(store, open.row)
+    remove(store, open.row, now)
 }
 
 /// Asks for each dose who else has it, as an intent with this re-issue at this time would find it.
@@ -200,13 +312,13 @@ pub(super) fn conflicts(
 /// Frees the open intents older than a time that nobody works on, and gives their number.
 pub(super) fn release_idle(
     store: &mut dyn Store,
-    issued_before: i64,
+    (issued_before, now): (i64, i64),
     at_work: &dyn Fn(&BatchRef) -> bool,
 ) -> Result<u64, LedgerError> {
     let mut released: u64 = 0;
     for (row, batch) in store.open_batches(issued_before)? {
         if !at_work(&batch) {
-            remove(store, row)?;
+            remove(store, row, now)?;
             released = released.saturating_add(1);
         }
     }
@@ -227,6 +339,8 @@ pub(super) fn open_window(
         store.close_override(&opened.replaces())?;
     }
     store.insert_override(opened)?;
+    let WindowOverride { issuer, opened_at, until, officer: by, reason } = opened.clone();
+    log::append(store, opened_at, [Fact::WindowOpened { by, issuer, until, reason }])?;
     Ok(before)
 }
 
@@ -238,6 +352,8 @@ pub(super) fn close_window(
     let open = window_of(store, &closing.issuer, closing.at)?;
     if open.is_some() {
         store.close_override(closing)?;
+        let WindowClosing { issuer, at, officer: by, reason } = closing.clone();
+        log::append(store, at, [Fact::WindowClosed { by, issuer, reason }])?;
     }
     Ok(open)
 }
@@ -304,6 +420,7 @@ mod tests {
             rejections: vec![Rejection { record: 1, codes: vec!["dose.repeated".to_owned()] }],
             reissue: Reissue::Never,
             quota: None,
+            assurance: "statement",
         };
         match intend(store, &batch(), &DIGEST, &intent).unwrap() {
             Intending::Open(key) => key,
@@ -325,10 +442,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut store = store(&folder);
         let late = open(&mut store);
-        let current = resume(&mut store, &batch(), &DIGEST).unwrap();
+        let current = resume(&mut store, &batch(), &DIGEST, 7).unwrap();
         assert_eq!((late.number, current.number), (1, 2));
         assert!(superseded(&finish(&mut store, late, &answer(1))));
-        assert!(superseded(&release(&mut store, late)));
+        assert!(superseded(&release(&mut store, late, 7)));
         finish(&mut store, current, &answer(2)).unwrap();
         let found = find(&mut store, &batch(), &DIGEST, 0).unwrap();
         assert!(matches!(found, Found::Answered { sealed } if sealed == [2]));
@@ -342,9 +459,9 @@ mod tests {
         let attempt = open(&mut store);
         finish(&mut store, attempt, &answer(1)).unwrap();
         assert!(superseded(&finish(&mut store, attempt, &answer(2))));
-        assert!(superseded(&release(&mut store, attempt)));
-        assert!(superseded(&resume(&mut store, &batch(), &DIGEST)));
-        assert!(superseded(&discard(&mut store, &batch(), &DIGEST)));
+        assert!(superseded(&release(&mut store, attempt, 7)));
+        assert!(superseded(&resume(&mut store, &batch(), &DIGEST, 7)));
+        assert!(superseded(&discard(&mut store, &batch(), &DIGEST, 7)));
         let found = find(&mut store, &batch(), &DIGEST, 0).unwrap();
         assert!(matches!(found, Found::Answered { sealed } if sealed == [1]));
     }
@@ -363,7 +480,7 @@ mod tests {
             )
         };
         let attempt = open(&mut store);
-        release(&mut store, attempt).unwrap();
+        release(&mut store, attempt, 7).unwrap();
         assert_eq!(kept(&mut store, attempt.row), (0, 0, 0));
         let attempt = open(&mut store);
         finish(&mut store, attempt, &answer(1)).unwrap();
@@ -377,7 +494,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut store = store(&folder);
         let late = open(&mut store);
-        release(&mut store, late).unwrap();
+        release(&mut store, late, 7).unwrap();
         assert!(superseded(&finish(&mut store, late, &answer(1))));
         let anew = open(&mut store);
         assert_eq!(anew.number, late.number);

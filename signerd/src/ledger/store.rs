@@ -13,6 +13,7 @@ use super::batch::{DoseConflict, Intent, Rejection, StoredCertificate};
 use super::claim::AttemptKey;
 use super::window::{WindowClosing, WindowOverride};
 use super::{BatchRef, LedgerError};
+use crate::tlog::tiles::TileId;
 
 /// One engine; `SqliteStore` is the one for a single appliance.
 pub(super) trait Store: Send {
@@ -50,16 +51,20 @@ pub(super) trait Store: Send {
     /// Lists batches with an open intent older than a time.
     fn open_batches(&mut self, issued_before: i64) -> Result<Vec<(i64, BatchRef)>, LedgerError>;
 
-    /// Stores a batch with its intent and gives its row; its first attempt has number 1.
+    /// Stores a batch with its intent, which is entry `entry` of the log, and gives its row; its first
+    /// attempt has number 1.
     fn insert_intent(
         &mut self,
         batch: &BatchRef,
         digest: &[u8; 32],
         intent: &Intent,
+        entry: u64,
     ) -> Result<i64, LedgerError>;
+    /// Stores which entry of the log the intent of a batch is, where it was made without one.
+    fn set_entry(&mut self, row: i64, entry: u64) -> Result<(), LedgerError>;
     /// Makes an attempt the current one.
     fn set_attempt(&mut self, attempt: AttemptKey) -> Result<(), LedgerError>;
-    /// Stores the answer of a batch and the digests of what was signed.
+    /// Stores the answer of a batch, the digests of what was signed and where the log has them.
     fn insert_answer(&mut self, row: i64, finished: &Answered<'_>) -> Result<(), LedgerError>;
     /// Removes a batch that was not answered, with all that belongs to it, and tells what it was;
     /// none: it was answered or is gone.
@@ -77,6 +82,28 @@ pub(super) trait Store: Send {
     fn insert_override(&mut self, opened: &WindowOverride) -> Result<(), LedgerError>;
     /// Ends the override of an issuer that is open at the time of the closing.
     fn close_override(&mut self, closing: &WindowClosing) -> Result<(), LedgerError>;
+    /// Tells how many entries the log has. Until the group ends nobody else appends, also where several
+    /// appliances share the store.
+    fn log_size(&mut self) -> Result<u64, LedgerError>;
+    /// Stores entries of the log; the first one has number `first`.
+    fn insert_entries(&mut self, first: u64, entries: &[Vec<u8>]) -> Result<(), LedgerError>;
+    /// Reads so many entries of the log, or as many as there are.
+    fn entries(&mut self, first: u64, count: usize) -> Result<Vec<Vec<u8>>, LedgerError>;
+    /// Reads a tile of the log's tree; empty: there is none.
+    fn tile(&mut self, id: TileId) -> Result<Vec<u8>, LedgerError>;
+    /// Stores a tile that is new or has grown.
+    fn put_tile(&mut self, id: TileId, hashes: &[u8]) -> Result<(), LedgerError>;
+    /// Counts the certificates of answered batches.
+    fn count_certificates(&mut self) -> Result<u64, LedgerError>;
+    /// Finds the issuer of a certificate and its number in the log.
+    fn certificate_entry(
+        &mut self,
+        uvci: &[u8; 16],
+    ) -> Result<Option<LoggedCertificate>, LedgerError>;
+    /// Finds the latest checkpoint.
+    fn checkpoint(&mut self) -> Result<Option<StoredCheckpoint>, LedgerError>;
+    /// Stores a checkpoint as the latest; of those before it the last one of each hour stays.
+    fn put_checkpoint(&mut self, checkpoint: &StoredCheckpoint) -> Result<(), LedgerError>;
     /// Writes something small, and looks whether there is room for something large.
     fn beat(&mut self) -> Result<(), LedgerError>;
 }
@@ -92,6 +119,8 @@ pub(super) struct BatchRow {
     pub(super) issued_at: i64,
     /// When it was answered; none: the intent is open.
     pub(super) answered_at: Option<i64>,
+    /// Which entry of the log the intent is; none: it was made before there was a log.
+    pub(super) entry: Option<u64>,
 }
 
 /// The current attempt of an open batch.
@@ -99,6 +128,10 @@ pub(super) struct BatchRow {
 pub(super) struct OpenAttempt {
     pub(super) number: u32,
     pub(super) certificates: u32,
+    pub(super) kid: [u8; 8],
+    pub(super) issued_at: i64,
+    /// Which entry of the log the intent is; none: it was made before there was a log.
+    pub(super) entry: Option<u64>,
 }
 
 /// What there was to a batch that was removed.
@@ -107,6 +140,28 @@ pub(super) struct Removed {
     pub(super) issuer: String,
     pub(super) issued_at: i64,
     pub(super) certificates: u32,
+    /// Which entry of the log the intent was, if any.
+    pub(super) entry: Option<u64>,
+}
+
+/// A certificate in the log.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct LoggedCertificate {
+    /// Whose key signed it.
+    pub issuer: String,
+    /// The number of its entry.
+    pub entry: u64,
+}
+
+/// A signed head of the log.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct StoredCheckpoint {
+    /// Entries of the tree.
+    pub size: u64,
+    /// When it was signed, seconds since 1970.
+    pub at: i64,
+    /// The signed note.
+    pub note: String,
 }
 
 /// What `insert_answer` stores.
@@ -115,4 +170,6 @@ pub(super) struct Answered<'a> {
     pub(super) sealed: &'a [u8],
     pub(super) cose_sha256: &'a [[u8; 32]],
     pub(super) at: i64,
+    /// The number of the first certificate's entry in the log.
+    pub(super) entry: u64,
 }

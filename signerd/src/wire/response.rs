@@ -111,6 +111,19 @@ impl From<&policy::Warning> for ReasonOut {
     }
 }
 
+/// 200 to `GET /v1/log/proof/{uvci}`.
+#[derive(Debug, Serialize)]
+pub struct LogProof<'a> {
+    /// The certificate's entry, whose leaf hash is proved.
+    pub entry: Bytes<'a>,
+    /// Its number in the log, from 0.
+    pub index: u64,
+    /// The inclusion proof of RFC 6962 §2.1.1, from the leaf up.
+    pub proof: Vec<Bytes<'a>>,
+    /// The checkpoint whose tree it is about.
+    pub checkpoint: &'a str,
+}
+
 /// 200 to `POST /v1/batches/preview`.
 #[derive(Debug, Serialize)]
 pub struct PreviewResponse<'a> {

@@ -84,6 +84,7 @@ fn intent(keys: &LedgerKeys, number: u32) -> Intent {
         issued_at: NOW,
         certificates: (0..CERTIFICATES).map(certificate).collect(),
         rejections: Vec::new(),
+        assurance: "statement",
         reissue: Reissue::Never,
         quota: None,
     }

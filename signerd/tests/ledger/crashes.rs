@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::place::{Place, answered, open_batch, replays, resumable};
+use super::place::{NOW, Place, answered, open_batch, replays, resumable};
 
 #[tokio::test]
 async fn a_crash_after_the_intent_leaves_it_to_be_resumed() {
@@ -14,7 +14,7 @@ async fn a_crash_after_the_intent_leaves_it_to_be_resumed() {
     let after = copy.open();
     let (ticket, stored) = resumable(&after, 1).await;
     assert_eq!(stored.certificates.len(), 2);
-    assert_eq!(after.resume(ticket).await.unwrap().number(), 2);
+    assert_eq!(after.resume(ticket, NOW).await.unwrap().number(), 2);
 }
 
 #[tokio::test]

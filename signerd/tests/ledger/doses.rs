@@ -74,8 +74,8 @@ async fn an_intent_that_nobody_repeats_is_freed_after_its_time() {
     drop(open_batch(&ledger, 1, &[1]).await);
     let _at_work = open_batch(&ledger, 2, &[2]).await;
     answered(&ledger, 3, &[3]).await;
-    assert_eq!(ledger.release_idle(NOW).await.unwrap(), 0);
-    assert_eq!(ledger.release_idle(NOW + 1).await.unwrap(), 1);
+    assert_eq!(ledger.release_idle(NOW, NOW + 2).await.unwrap(), 0);
+    assert_eq!(ledger.release_idle(NOW + 1, NOW + 2).await.unwrap(), 1);
     let doses = vec![[1; 32], [2; 32], [3; 32]];
     let seen = ledger.conflicts(doses, None, Reissue::Never, NOW).await.unwrap();
     let expected = [None, Some(DoseConflict::InProgress), Some(DoseConflict::AlreadyCertified)];

@@ -8,7 +8,7 @@ use rusqlite::Connection;
 use signerd::ledger::{Begin, Blame, Finished, LedgerError, Retry};
 
 use super::place::{
-    DIGEST, Place, answered, begin, finished, open, open_batch, replays, resumable,
+    DIGEST, NOW, Place, answered, begin, finished, open, open_batch, replays, resumable,
 };
 
 #[tokio::test]
@@ -69,7 +69,7 @@ async fn a_newer_ledger_is_refused() {
     let newer = Connection::open(place.path()).unwrap();
     newer.execute_batch("PRAGMA user_version = 9").unwrap();
     let refusal = open(&place.path()).unwrap_err();
-    assert!(matches!(refusal, LedgerError::SchemaTooNew { found: 9, known: 2 }));
+    assert!(matches!(refusal, LedgerError::SchemaTooNew { found: 9, known: 3 }));
 }
 
 #[tokio::test]
@@ -177,7 +177,7 @@ async fn a_full_disk_loses_nothing_and_heals() {
     ledger.probe().await.unwrap();
     assert!(replays(&ledger, 1).await);
     let (ticket, _) = resumable(&ledger, 2).await;
-    let attempt = ledger.resume(ticket).await.unwrap();
+    let attempt = ledger.resume(ticket, NOW).await.unwrap();
     ledger.finish(attempt, large.clone()).await.unwrap();
     let Begin::Replay { sealed } = begin(&ledger, 2, DIGEST).await else {
         panic!("no replay");

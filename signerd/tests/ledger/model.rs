@@ -155,7 +155,7 @@ impl World {
 
     async fn resume(&mut self, id: u8) {
         let Some((ticket, _)) = self.ticket(id) else { return };
-        let resumed = self.ledger.resume(ticket).await;
+        let resumed = self.ledger.resume(ticket, NOW).await;
         match self.stored.get_mut(&id) {
             None => assert!(matches!(resumed, Err(LedgerError::AttemptSuperseded))),
             Some(stored) => {
@@ -169,7 +169,7 @@ impl World {
 
     async fn discard(&mut self, id: u8) {
         let Some((ticket, other_bytes)) = self.ticket(id) else { return };
-        let ticket = self.ledger.discard(ticket).await.unwrap();
+        let ticket = self.ledger.discard(ticket, NOW).await.unwrap();
         self.stored.remove(&id);
         self.held.insert(id, Held::Ticket { ticket, other_bytes });
     }
@@ -186,7 +186,7 @@ impl World {
 
     async fn release(&mut self, id: u8) {
         let Some(attempt) = self.attempt(id) else { return };
-        self.ledger.release(attempt).await.unwrap();
+        self.ledger.release(attempt, NOW).await.unwrap();
         self.stored.remove(&id);
     }
 

@@ -71,6 +71,7 @@ pub(crate) fn intent(tag: u8, doses: &[u8]) -> Intent {
         issued_at: NOW,
         certificates: (0..).zip(doses).map(certificate).collect(),
         rejections: vec![Rejection { record: 99, codes }],
+        assurance: "statement",
         reissue: Reissue::Never,
         quota: None,
     }

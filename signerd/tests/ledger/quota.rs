@@ -74,12 +74,12 @@ async fn open_intents_count_and_give_their_part_back() {
     let ledger = place.open();
     let attempt = open_batch(&ledger, 1, &[1, 2]).await;
     assert_eq!(tried(&ledger, 9, at(9, &[9], NOW, 2)).await.unwrap().issued, 2);
-    ledger.release(attempt).await.unwrap();
+    ledger.release(attempt, NOW).await.unwrap();
     assert!(tried(&ledger, 9, at(9, &[7, 8, 9], NOW, 2)).await.unwrap().issued == 0);
 
     drop(open_batch(&ledger, 2, &[1, 2]).await);
     let (ticket, _) = resumable(&ledger, 2).await;
-    let attempt = ledger.resume(ticket).await.unwrap();
+    let attempt = ledger.resume(ticket, NOW).await.unwrap();
     assert_eq!(tried(&ledger, 9, at(9, &[9], NOW, 2)).await.unwrap().issued, 2);
     drop(attempt);
     // The same intent once more, as a caller that kept it would store it.
@@ -87,11 +87,11 @@ async fn open_intents_count_and_give_their_part_back() {
     drop(intend(&ledger, ticket, at(2, &[1, 2], NOW, 2)).await);
     assert_eq!(tried(&ledger, 9, at(9, &[9], NOW, 2)).await.unwrap().issued, 2);
     let (ticket, _) = resumable(&ledger, 2).await;
-    drop(ledger.discard(ticket).await.unwrap());
+    drop(ledger.discard(ticket, NOW).await.unwrap());
     assert_eq!(tried(&ledger, 9, at(9, &[9], NOW, 0)).await.unwrap().issued, 0);
 
     drop(open_batch(&ledger, 3, &[1, 2]).await);
-    assert_eq!(ledger.release_idle(NOW + 1).await.unwrap(), 1);
+    assert_eq!(ledger.release_idle(NOW + 1, NOW + 2).await.unwrap(), 1);
     assert_eq!(tried(&ledger, 9, at(9, &[8, 9], NOW, 2)).await, None);
 }
 

@@ -15,7 +15,7 @@ async fn refused(ledger: &Ledger, tag: u8, intent: Intent) -> Option<DoseConflic
     let ticket = fresh(ledger, tag).await;
     match ledger.intend(ticket, intent).await.unwrap() {
         Intended::Open(attempt) => {
-            ledger.release(attempt).await.unwrap();
+            ledger.release(attempt, NOW).await.unwrap();
             None
         }
         Intended::Conflicts(_, conflicts) => Some(conflicts[0].1),

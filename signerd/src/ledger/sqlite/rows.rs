@@ -8,11 +8,14 @@ use rusqlite::{OptionalExtension, Params, Row, params};
 
 use super::super::batch::{DoseConflict, Intent, Rejection, StoredCertificate};
 use super::super::claim::AttemptKey;
-use super::super::store::{Answered, BatchRow, OpenAttempt, Removed, Store};
+use super::super::store::{
+    Answered, BatchRow, LoggedCertificate, OpenAttempt, Removed, Store, StoredCheckpoint,
+};
 use super::super::window::{WindowClosing, WindowOverride};
 use super::super::{BatchRef, LedgerError};
 use super::failure::refused;
 use super::{SqliteStore, connect};
+use crate::tlog::tiles::TileId;
 
 /// Answers that one call removes: together with the byte limit it bounds how long others wait.
 const PURGE_ROWS_MAX: i64 = 512;
@@ -54,7 +57,7 @@ impl Store for SqliteStore {
 
     fn batch(&mut self, batch: &BatchRef) -> Result<Option<BatchRow>, LedgerError> {
         self.find(
-            "SELECT id, digest, attempt, issuer, kid, issued_at, answered_at
+            "SELECT id, digest, attempt, issuer, kid, issued_at, answered_at, intended_entry
              FROM batch WHERE client = ?1 AND batch_id = ?2",
             params![batch.client, batch.id],
             |row| {
@@ -66,6 +69,7 @@ impl Store for SqliteStore {
                     kid: row.get(4)?,
                     issued_at: row.get(5)?,
                     answered_at: row.get(6)?,
+                    entry: row.get(7)?,
                 })
             },
         )
@@ -73,9 +77,18 @@ impl Store for SqliteStore {
 
     fn open_attempt(&mut self, row: i64) -> Result<Option<OpenAttempt>, LedgerError> {
         self.find(
-            "SELECT attempt, certificates FROM batch WHERE id = ?1 AND answered_at IS NULL",
+            "SELECT attempt, certificates, kid, issued_at, intended_entry
+             FROM batch WHERE id = ?1 AND answered_at IS NULL",
             [row],
-            |row| Ok(OpenAttempt { number: row.get(0)?, certificates: row.get(1)? }),
+            |row| {
+                Ok(OpenAttempt {
+                    number: row.get(0)?,
+                    certificates: row.get(1)?,
+                    kid: row.get(2)?,
+                    issued_at: row.get(3)?,
+                    entry: row.get(4)?,
+                })
+            },
         )
     }
 
@@ -144,11 +157,12 @@ impl Store for SqliteStore {
         batch: &BatchRef,
         digest: &[u8; 32],
         intent: &Intent,
+        entry: u64,
     ) -> Result<i64, LedgerError> {
         self.execute(
             "INSERT INTO batch
-             (client, batch_id, digest, attempt, issuer, kid, issued_at, certificates)
-             VALUES (?1, ?2, ?3, 1, ?4, ?5, ?6, ?7)",
+             (client, batch_id, digest, attempt, issuer, kid, issued_at, certificates, intended_entry)
+             VALUES (?1, ?2, ?3, 1, ?4, ?5, ?6, ?7, ?8)",
             params![
                 batch.client,
                 batch.id,
@@ -157,6 +171,7 @@ impl Store for SqliteStore {
                 intent.kid,
                 intent.issued_at,
                 i64::try_from(intent.certificates.len()).unwrap_or(i64::MAX),
+                entry,
             ],
         )?;
         let row = self.connection()?.last_insert_rowid();
@@ -178,8 +193,16 @@ impl Store for SqliteStore {
         .map(drop)
     }
 
+    fn set_entry(&mut self, row: i64, entry: u64) -> Result<(), LedgerError> {
+        let statement = "UPDATE batch SET intended_entry = ?2 WHERE id = ?1";
+        self.execute(statement, params![row, entry]).map(drop)
+    }
+
     fn insert_answer(&mut self, row: i64, answered: &Answered<'_>) -> Result<(), LedgerError> {
-        self.execute("UPDATE batch SET answered_at = ?2 WHERE id = ?1", params![row, answered.at])?;
+        self.execute(
+            "UPDATE batch SET answered_at = ?2, signed_entry = ?3 WHERE id = ?1",
+            params![row, answered.at, answered.entry],
+        )?;
         self.execute(
             "INSERT INTO answer (batch, answered_at, sealed) VALUES (?1, ?2, ?3)",
             params![row, answered.at, answered.sealed],
@@ -203,13 +226,14 @@ impl Store for SqliteStore {
         }
         self.find(
             "DELETE FROM batch WHERE id = ?1 AND answered_at IS NULL
-             RETURNING issuer, issued_at, certificates",
+             RETURNING issuer, issued_at, certificates, intended_entry",
             [row],
             |row| {
                 Ok(Removed {
                     issuer: row.get(0)?,
                     issued_at: row.get(1)?,
                     certificates: row.get(2)?,
+                    entry: row.get(3)?,
                 })
             },
         )
@@ -285,6 +309,85 @@ impl Store for SqliteStore {
             "UPDATE window_override SET closed_at = ?2, closed_by = ?3, closing_reason = ?4
              WHERE issuer = ?1 AND closed_at IS NULL AND until > ?2",
             params![closing.issuer, closing.at, closing.officer, closing.reason],
+        )
+        .map(drop)
+    }
+
+    fn log_size(&mut self) -> Result<u64, LedgerError> {
+        let query = "SELECT coalesce(max(number) + 1, 0) FROM log_entry";
+        Ok(self.find(query, [], first)?.unwrap_or(0))
+    }
+
+    fn insert_entries(&mut self, first: u64, entries: &[Vec<u8>]) -> Result<(), LedgerError> {
+        let connection = self.connection()?;
+        let mut insert = connection
+            .prepare_cached("INSERT INTO log_entry (number, entry) VALUES (?1, ?2)")
+            .map_err(refused)?;
+        for (number, entry) in (first..).zip(entries) {
+            insert.execute(params![number, entry]).map_err(refused)?;
+        }
+        Ok(())
+    }
+
+    fn entries(&mut self, first: u64, count: usize) -> Result<Vec<Vec<u8>>, LedgerError> {
+        let count = i64::try_from(count).unwrap_or(i64::MAX);
+        self.list(
+            "SELECT entry FROM log_entry WHERE number >= ?1 ORDER BY number LIMIT ?2",
+            params![first, count],
+            |row| row.get(0),
+        )
+    }
+
+    fn tile(&mut self, id: TileId) -> Result<Vec<u8>, LedgerError> {
+        let query = "SELECT hashes FROM log_tile WHERE level = ?1 AND number = ?2";
+        Ok(self.find(query, params![id.level, id.number], first)?.unwrap_or_default())
+    }
+
+    fn put_tile(&mut self, id: TileId, hashes: &[u8]) -> Result<(), LedgerError> {
+        self.execute(
+            "INSERT INTO log_tile (level, number, hashes) VALUES (?1, ?2, ?3)
+             ON CONFLICT (level, number) DO UPDATE SET hashes = excluded.hashes",
+            params![id.level, id.number, hashes],
+        )
+        .map(drop)
+    }
+
+    fn count_certificates(&mut self) -> Result<u64, LedgerError> {
+        let query =
+            "SELECT coalesce(sum(certificates), 0) FROM batch WHERE answered_at IS NOT NULL";
+        Ok(self.find(query, [], first)?.unwrap_or(0))
+    }
+
+    fn certificate_entry(
+        &mut self,
+        uvci: &[u8; 16],
+    ) -> Result<Option<LoggedCertificate>, LedgerError> {
+        self.find(
+            "SELECT batch.issuer, batch.signed_entry + certificate.position FROM certificate
+             JOIN batch ON batch.id = certificate.batch
+             WHERE certificate.uvci = ?1 AND batch.signed_entry IS NOT NULL",
+            [uvci],
+            |row| Ok(LoggedCertificate { issuer: row.get(0)?, entry: row.get(1)? }),
+        )
+    }
+
+    fn checkpoint(&mut self) -> Result<Option<StoredCheckpoint>, LedgerError> {
+        self.find(
+            "SELECT size, at, note FROM log_checkpoint ORDER BY size DESC LIMIT 1",
+            [],
+            |row| Ok(StoredCheckpoint { size: row.get(0)?, at: row.get(1)?, note: row.get(2)? }),
+        )
+    }
+
+    fn put_checkpoint(&mut self, checkpoint: &StoredCheckpoint) -> Result<(), LedgerError> {
+        self.execute(
+            "DELETE FROM log_checkpoint WHERE at >= ?1 - ?1 % 3600 AND size <= ?2",
+            params![checkpoint.at, checkpoint.size],
+        )?;
+        self.execute(
+            "INSERT INTO log_checkpoint (size, at, note) VALUES (?1, ?2, ?3)
+             ON CONFLICT (size) DO UPDATE SET at = excluded.at, note = excluded.note",
+            params![checkpoint.size, checkpoint.at, checkpoint.note],
         )
         .map(drop)
     }

@@ -4,7 +4,7 @@
 //! a file of another program, a file of a newer release. Migrations only ever append to the list.
 //!
 //! Sized for 10^8 certificates: rows are written once and never change (but the heartbeat, the number
-//! of the attempt, the counter of the day and the end of an override), in the order of their keys; only
+//! of the attempt, the counter of the day, the end of an override and the last tile of each level), in the order of their keys; only
 //! the two indexes are written at random places. Answers have a table of their own because they alone
 //! are dropped again.
 
@@ -17,7 +17,7 @@ use super::failure::refused;
 const APPLICATION_ID: i64 = 0x5347_4e4c;
 
 /// One script per version of the schema; version n is reached by running script n - 1.
-const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2];
+const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2, VERSION_3];
 
 const VERSION_1: &str = "
 CREATE TABLE batch (
@@ -116,6 +116,33 @@ CREATE TABLE window_override (
     closing_reason TEXT CHECK ((closing_reason IS NULL) = (closed_at IS NULL))
 ) STRICT;
 CREATE INDEX window_override_open ON window_override (until) WHERE closed_at IS NULL;
+";
+
+/// The log: its entries, its tree, its signed heads, and which of them a batch is.
+const VERSION_3: &str = "
+-- NULL: the intent is from before there was a log.
+ALTER TABLE batch ADD COLUMN intended_entry INTEGER;
+-- The entry of the first certificate; the others follow in the order of their positions. NULL: the batch
+-- is not answered, or was answered before there was a log.
+ALTER TABLE batch ADD COLUMN signed_entry INTEGER;
+
+CREATE TABLE log_entry (
+    number INTEGER PRIMARY KEY,
+    entry  BLOB NOT NULL
+) STRICT;
+-- Up to 256 hashes of 32 bytes; a full tile never changes.
+CREATE TABLE log_tile (
+    level  INTEGER NOT NULL,
+    number INTEGER NOT NULL,
+    hashes BLOB NOT NULL CHECK (length(hashes) % 32 = 0 AND length(hashes) <= 8192),
+    PRIMARY KEY (level, number)
+) STRICT;
+CREATE TABLE log_checkpoint (
+    size INTEGER PRIMARY KEY,
+    at   INTEGER NOT NULL,
+    note TEXT NOT NULL
+) STRICT;
+CREATE INDEX log_checkpoint_at ON log_checkpoint (at);
 ";
 
 /// Brings a file to the newest schema, each step in a transaction of its own.
@@ -219,7 +246,7 @@ mod tests {
         let connection = Connection::open_in_memory().unwrap();
         connection.execute_batch("PRAGMA user_version = 99").unwrap();
         let refusal = migrate(&connection).unwrap_err();
-        assert!(matches!(refusal, LedgerError::SchemaTooNew { found: 99, known: 2 }));
+        assert!(matches!(refusal, LedgerError::SchemaTooNew { found: 99, known: 3 }));
     }
 
     #[test]

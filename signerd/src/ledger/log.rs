@@ -1,0 +1,81 @@
+//! The log within the ledger: entries go in with the commit of what they are about, or not at all.
+//!
+//! In go facts and their time, in the transaction of the rows that they belong to; out come their numbers.
+//! The first entry of every log says how many certificates are older than it. The tree is kept by
+//! [`tiles`], the entries and tiles by the engine; what a fact means is known to who tells it.
+
+use super::LedgerError;
+use super::store::Store;
+use crate::tlog::fact::{Entry, Fact};
+use crate::tlog::tiles::{self, Node, TileId, TileStore, TreeError};
+
+/// Appends facts of one time, and gives the number of the first one.
+pub(super) fn append(
+    store: &mut dyn Store,
+    at: i64,
+    facts: impl IntoIterator<Item = Fact>,
+) -> Result<u64, LedgerError> {
+    let mut size = store.log_size()?;
+    if size == 0 {
+        let certificates = store.count_certificates()?;
+        write(store, 0, &[Entry { at, fact: Fact::LogBegun { certificates } }.encode()])?;
+        size = 1;
+    }
+    let entries: Vec<Vec<u8>> = facts.into_iter().map(|fact| Entry { at, fact }.encode()).collect();
+    write(store, size, &entries)?;
+    Ok(size)
+}
+
+fn write(store: &mut dyn Store, size: u64, entries: &[Vec<u8>]) -> Result<(), LedgerError> {
+    let leaves: Vec<Node> = entries.iter().map(|entry| tiles::leaf(entry)).collect();
+    store.insert_entries(size, entries)?;
+    tiles::append(&mut Tiles(store), size, &leaves).map_err(told)
+}
+
+/// The root of the tree of the first `size` entries.
+pub(super) fn root(store: &mut dyn Store, size: u64) -> Result<Node, LedgerError> {
+    tiles::root(&mut Tiles(store), size).map_err(told)
+}
+
+/// Proves that an entry is in the tree of the first `size` entries.
+pub(super) fn prove_entry(
+    store: &mut dyn Store,
+    size: u64,
+    number: u64,
+) -> Result<Vec<Node>, LedgerError> {
+    tiles::prove_entry(&mut Tiles(store), size, number).map_err(told)
+}
+
+/// Proves that the tree of the first `size` entries begins with that of the first `earlier` ones.
+pub(super) fn prove_growth(
+    store: &mut dyn Store,
+    size: u64,
+    earlier: u64,
+) -> Result<Vec<Node>, LedgerError> {
+    tiles::prove_growth(&mut Tiles(store), size, earlier).map_err(told)
+}
+
+fn told(error: TreeError<LedgerError>) -> LedgerError {
+    match error {
+        TreeError::Store(error) => error,
+        TreeError::Incomplete => LedgerError::Corrupt {
+            what: "the tree of the log does not hold its entries",
+            source: None,
+        },
+    }
+}
+
+/// The tiles that the engine keeps.
+struct Tiles<'a>(&'a mut dyn Store);
+
+impl TileStore for Tiles<'_> {
+    type Error = LedgerError;
+
+    fn tile(&mut self, id: TileId) -> Result<Vec<u8>, LedgerError> {
+        self.0.tile(id)
+    }
+
+    fn put_tile(&mut self, id: TileId, hashes: &[u8]) -> Result<(), LedgerError> {
+        self.0.put_tile(id, hashes)
+    }
+}
