@@ -557,7 +557,7 @@ mod tests {
     fn an_unknown_member_is_refused_with_its_line() {
         // A member that nobody knows is a fault, told with its line.
         let faults = parse(&GOOD.replace("[rate]", "[rate]\n        per_minute = 5")).unwrap_err();
-        assert_eq!(faults[0].line, Some(18));
+        assert_eq!(faults[0].line, Some(20));
         assert!(faults[0].problem.contains("per_minute"), "{}", faults[0]);
     }
 }
