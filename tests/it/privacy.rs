@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use aho_corasick::AhoCorasick;
 use ciborium::Value;
 use signerd_tests::record::{self, at, encode, set};
 use signerd_tests::{Client, Daemon, Evidence, Person, Setup};
@@ -132,4 +133,79 @@ async fn nothing_about_a_person_stays_behind() {
     assert_eq!(client.sign(good).await.unwrap().body, first.body);
     assert!(daemon.stop().success());
     assert_clean(&setup, "after a stop");
+}
+
+/// People of the large test: two batches of the largest size.
+const PEOPLE: usize = 2_000;
+
+/// A name of two words that no other number has, written with the letters of Vietnamese.
+fn name_of(number: usize) -> String {
+    const CONSONANTS: [char; 12] = ['b', 'd', 'g', 'h', 'k', 'l', 'm', 'n', 'r', 's', 't', 'v'];
+    const VOWELS: [char; 8] = ['á', 'ằ', 'ể', 'ị', 'ố', 'ừ', 'ỷ', 'ơ'];
+    let syllable = |n: usize| [CONSONANTS[n % 12], VOWELS[n / 12 % 8], CONSONANTS[n / 96 % 12]];
+    let word = |n: usize| {
+        format!("Đ{}", [syllable(n), syllable(n * 7 + 5)].as_flattened().iter().collect::<String>())
+    };
+    format!("{} {}", word(number), word(number / 3 + 11))
+}
+
+/// Somebody of whom everything is found again: the person, and the marks to look for.
+fn numbered(number: usize) -> (Person, [String; 4]) {
+    let (name, phone) = (name_of(number), format!("+8491{number:07}"));
+    let national_id = format!("079286{number:06}");
+    let ascii = policy::icao::transliterate(&name.to_uppercase()).expect("a name");
+    let text = |value: &str| Value::from(value);
+    let person = Person::with_doses(1)
+        .holder("full_name", text(&format!("Nguyễn {name}")))
+        .holder("national_id", text(&national_id))
+        .holder("phone", text(&phone));
+    (person, [name, national_id, phone, ascii])
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn thousands_of_people_leave_nothing_behind() {
+    // Of 2,000 people whose certificates were signed, replayed and proved, no file of the state, no line
+    // of the journal and no metric has a name, its transliteration, a number or a phone, whatever the
+    // encoding: neither while the daemon runs, nor after it was killed, nor after a stop.
+    let setup = Setup::new();
+    let mut daemon = Daemon::ready(&setup);
+    let (client, evidence) = (Client::new(&setup), Evidence::of(&setup));
+    let (people, marks): (Vec<Person>, Vec<[String; 4]>) = (0..PEOPLE).map(numbered).unzip();
+    let patterns: Vec<Vec<u8>> = marks.iter().flatten().flat_map(|mark| forms(mark)).collect();
+    let search = AhoCorasick::new(&patterns).unwrap();
+    let mut answers = Vec::new();
+    for people in people.chunks(PEOPLE / 2) {
+        let body = evidence.request("vn-moh-ec", people);
+        // The search finds everybody in what was sent: name, number and phone.
+        assert!(search.find_overlapping_iter(&body).count() >= 3 * people.len());
+        let answer = client.sign(body.clone()).await.unwrap();
+        assert_eq!(answer.statuses(), vec!["issued"; people.len()]);
+        assert_eq!(client.sign(body.clone()).await.unwrap().body, answer.body);
+        answers.push((body, answer.body));
+    }
+    let clean = |bytes: &[u8], place: &str, when: &str| {
+        let found = search
+            .find(bytes)
+            .map(|found| String::from_utf8_lossy(&bytes[found.range()]).into_owned());
+        assert_eq!(found, None, "{place} {when}");
+    };
+    let all_clean = |when: &str| {
+        let state = files(&setup.path("state"));
+        let bytes: u64 = state.iter().map(|file| fs::metadata(file).unwrap().len()).sum();
+        assert!(bytes > 1_000_000, "nothing stored");
+        for file in state.iter().chain([&setup.path("daemon.log")]) {
+            clean(&fs::read(file).unwrap(), &file.display().to_string(), when);
+        }
+    };
+    clean(daemon.observe("/metrics").1.as_bytes(), "/metrics", "while it runs");
+    all_clean("while it runs");
+    daemon.signal(rustix::process::Signal::KILL);
+    daemon.wait();
+    all_clean("after it was killed");
+    let daemon = Daemon::ready(&setup);
+    for (body, answer) in answers {
+        assert_eq!(client.sign(body).await.unwrap().body, answer);
+    }
+    assert!(daemon.stop().success());
+    all_clean("after a stop");
 }
