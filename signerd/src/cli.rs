@@ -64,6 +64,12 @@ pub enum Command {
     Check(ConfigFile),
     /// Run one worker process: the only one that loads the PKCS#11 module.
     HsmWorker(Worker),
+    /// Look after the ledger.
+    Ledger {
+        /// What to do there.
+        #[command(subcommand)]
+        command: LedgerCommand,
+    },
     /// Look after the HSM side.
     Hsm {
         /// What to do there.
@@ -77,6 +83,28 @@ pub enum Command {
 pub enum HsmCommand {
     /// Allow log-in again after a wrong PIN was mended.
     ClearPinLatch(ConfigFile),
+}
+
+/// What can be done about the ledger.
+#[derive(Debug, Subcommand)]
+pub enum LedgerCommand {
+    /// Read all of a ledger that no daemon has open, and say whether everything in it fits together
+    ///
+    /// The engine looks for damage; every entry of the log is read, hashed and held against the tree and
+    /// the latest checkpoint, and every certificate against its batch. The first thing that does not fit is
+    /// named, and the exit code is 1. Nothing is changed. To check a ledger in use, check a backup of it.
+    Check(LedgerCheck),
+}
+
+/// Which ledger to check.
+#[derive(Debug, Args)]
+pub struct LedgerCheck {
+    /// Where the configuration is.
+    #[command(flatten)]
+    pub file: ConfigFile,
+    /// A backup, instead of the ledger that the configuration names.
+    #[arg(long, value_name = "FILE")]
+    pub backup: Option<PathBuf>,
 }
 
 /// Where the configuration is.

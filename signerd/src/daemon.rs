@@ -14,9 +14,10 @@ use std::process::ExitCode;
 
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
-use crate::cli::{self, Command, ConfigFile, HsmCommand};
+use crate::cli::{self, Command, ConfigFile, HsmCommand, LedgerCheck, LedgerCommand};
 use crate::config::Fault;
 use crate::hsm;
+use crate::ledger::{self, Checked};
 use crate::logging;
 use crate::systemd::Sockets;
 
@@ -28,6 +29,7 @@ pub fn main() -> ExitCode {
     match cli::parse().command {
         Command::Serve(file) => serve(&file.config),
         Command::Check(file) => check(&file.config),
+        Command::Ledger { command: LedgerCommand::Check(args) } => check_ledger(&args),
         Command::HsmWorker(args) => hsm::worker::run(&args.into()),
         Command::Hsm { command: HsmCommand::ClearPinLatch(file) } => clear_pin_latch(&file),
     }
@@ -78,6 +80,44 @@ fn check(file: &Path) -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(faults) => report(&faults),
+    }
+}
+
+fn check_ledger(args: &LedgerCheck) -> ExitCode {
+    let loaded = match load::load(&args.file.config) {
+        Ok(loaded) => loaded,
+        Err(faults) => return report(&faults),
+    };
+    let path = args.backup.as_ref().unwrap_or(&loaded.config.ledger);
+    let mut told = 0;
+    let mut progress = |done: u64, all: u64| {
+        let tenths = done.saturating_mul(10).checked_div(all).unwrap_or(10);
+        if tenths > told {
+            told = tenths;
+            complain(&format!("{done} of {all} entries"));
+        }
+    };
+    let expected = (&loaded.audit, loaded.config.log.origin.as_str());
+    match ledger::check(path, expected, &mut progress) {
+        Ok(Checked { entries, certificates, unlogged, signed }) => {
+            let signed = match signed {
+                Some(size) => format!("{size} of them signed"),
+                None => "none of them signed".to_owned(),
+            };
+            say(&format!(
+                "{}: everything fits: {entries} entries of the log, {signed}; {certificates} \
+                 certificates in it, {unlogged} older than it",
+                path.display()
+            ));
+            ExitCode::SUCCESS
+        }
+        Err(damage) => {
+            complain(&format!("{}: {}", path.display(), logging::chain(&damage)));
+            complain(
+                "keep this file as it is, and go back to the latest backup that passes this check",
+            );
+            ExitCode::FAILURE
+        }
     }
 }
 

@@ -17,6 +17,8 @@ mod place;
 
 #[path = "ledger/batches.rs"]
 mod batches;
+#[path = "ledger/check.rs"]
+mod check;
 #[path = "ledger/cost.rs"]
 mod cost;
 #[path = "ledger/crashes.rs"]

@@ -20,7 +20,8 @@ const LAYERS: [&[&str]; 8] = [
 
 /// The tool stands beside the daemon: it reads the same formats and shares nothing that serves.
 const TOOL: &str = "ctl";
-const TOOL_IMPORTS: [&str; 6] = ["cli", "clock", "cpu", "hcert", "statement", "wire"];
+const TOOL_IMPORTS: [&str; 8] =
+    ["cli", "clock", "cpu", "hcert", "ledger", "logging", "statement", "wire"];
 
 /// Where each foreign crate may be named, by the beginning of the path. A crate that is not here
 /// may be used everywhere; one that is here stays exchangeable.
@@ -52,7 +53,7 @@ const HOMES: [(&str, &[&str]); 30] = [
     ("rustls", &["signerd/src/ctl/client", "signerd/src/server/tls"]),
     ("sd_notify", &["signerd/src/hsm/worker", "signerd/src/systemd"]),
     ("systemd_journal_logger", &["signerd/src/logging"]),
-    ("tempfile", &["signerd/src/audit", "signerd/src/ctl"]),
+    ("tempfile", &["signerd/src/audit", "signerd/src/ctl", "signerd/src/ledger/sqlite"]),
     ("tlog_tiles", &["signerd/src/tlog"]),
     ("tokio_rustls", &["signerd/src/ctl/client", "signerd/src/server"]),
     ("toml", &["hsm-config/src", "policy/src", "signerd/src/config", "signerd/src/ctl"]),

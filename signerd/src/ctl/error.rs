@@ -13,6 +13,7 @@ use super::client::ClientError;
 use super::config::ConfigError;
 use super::inspect::{self, InspectError};
 use super::journal::JournalError;
+use super::ledger::LedgerVerbError;
 use super::output::FileError;
 use super::pem::PemError;
 use super::qr::QrVerbError;
@@ -97,6 +98,9 @@ pub enum CtlError {
     /// See [`JournalError`].
     #[error(transparent)]
     Journal(#[from] JournalError),
+    /// See [`LedgerVerbError`].
+    #[error(transparent)]
+    Ledger(#[from] LedgerVerbError),
     /// See [`PemError`].
     #[error(transparent)]
     Pem(#[from] PemError),
@@ -165,6 +169,7 @@ impl CtlError {
             | Self::File(_)
             | Self::Inspect(_)
             | Self::Journal(_)
+            | Self::Ledger(_)
             | Self::Pem(_)
             | Self::Records { .. }
             | Self::Rejects(_)
@@ -202,6 +207,7 @@ impl CtlError {
             Self::Encode(_) => "This is a fault of signerctl; report it.".into(),
             Self::File(_) => "Check that the folder exists, is yours and has room.".into(),
             Self::Journal(error) => journal_remedy(error).into(),
+            Self::Ledger(error) => error.remedy().into(),
             Self::Pem(_) => "Check the file that the settings name, and who may read it.".into(),
             Self::Records { .. } => {
                 "Correct that line; nothing was sent. The form is an array, or one object per line, \

@@ -20,6 +20,7 @@ pub mod config;
 pub mod error;
 pub mod inspect;
 pub mod journal;
+pub mod ledger;
 pub mod man;
 pub mod output;
 pub mod pem;
@@ -95,6 +96,8 @@ enum Verb {
     Qr(qr::Args),
     /// List rejected records for review, by group, area or unit
     Rejects(rejects::Args),
+    /// Back the ledger's file up while the daemon goes on
+    Ledger(ledger::Args),
     /// Fetch the signer certificates
     TrustList(trust_list::Args),
     /// Show value sets, and what a change of them would change
@@ -169,6 +172,7 @@ fn run(cli: &Cli, out: &mut dyn Write) -> Result<Outcome, CtlError> {
             offline(out, |streams| Ok(qr::run(args, streams).map(|()| Outcome::Done)?))
         }
         Verb::Rejects(args) => rejects::run(args, &context, out),
+        Verb::Ledger(args) => ledger::run(args, &context, out),
         Verb::TrustList(args) => trust_list::run(args, &context, out),
         Verb::ValueSets(args) => value_sets::run(args, &context, out),
         Verb::Window(args) => window::run(args, &context, out),

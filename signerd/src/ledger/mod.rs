@@ -17,6 +17,7 @@
 //! `claim` who works on what in this process, `keys` everything keyed.
 
 mod batch;
+mod check;
 mod claim;
 mod error;
 mod keys;
@@ -27,7 +28,7 @@ mod store;
 mod window;
 mod writer;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,6 +36,7 @@ pub use batch::{
     BatchRef, CERTIFICATES_MAX, DoseConflict, Finished, IntendedCertificate, Intent, OverQuota,
     REJECTIONS_MAX, Reissue, Rejection, StoredCertificate, StoredIntent,
 };
+pub use check::{Checked, Damage};
 pub use claim::{Attempt, Ticket};
 pub use error::{Blame, Cause, LedgerError, Retry};
 pub use keys::{LedgerKeys, SealError};
@@ -48,6 +50,7 @@ use store::Store;
 use writer::{Urgency, Writer};
 
 use crate::tlog::fact::Fact;
+use crate::tlog::note::AuditKey;
 use crate::tlog::tiles::{Node, TileId};
 
 /// Where the ledger is and how long it keeps answers.
@@ -65,6 +68,34 @@ pub struct Ledger {
     writer: Writer,
     claims: Claims,
     retention_seconds: i64,
+}
+
+/// Copies a ledger that may be in use to a file that does not exist yet, and gives its size in bytes;
+/// tells how many pages of how many are copied, as it goes.
+///
+/// # Errors
+/// [`LedgerError::CannotOpen`] for either file, [`LedgerError::Corrupt`] and [`LedgerError::Unavailable`];
+/// there is no copy then.
+pub fn backup(
+    ledger: &Path,
+    copy: &Path,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<u64, LedgerError> {
+    sqlite::backup::backup(ledger, copy, progress)
+}
+
+/// Checks a ledger that no daemon has open, against the audit key and under the log's name; tells how many
+/// entries of how many were looked at, as it goes.
+///
+/// # Errors
+/// [`Damage`]: the first thing that does not fit.
+pub fn check(
+    ledger: &Path,
+    expected: (&AuditKey, &str),
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<Checked, Damage> {
+    let mut store = SqliteStore::open_as_is(ledger)?;
+    check::check(&mut store, expected, progress)
 }
 
 /// What a request finds when it begins.

@@ -87,7 +87,7 @@ pub(super) trait Store: Send {
     fn log_size(&mut self) -> Result<u64, LedgerError>;
     /// Stores entries of the log; the first one has number `first`.
     fn insert_entries(&mut self, first: u64, entries: &[Vec<u8>]) -> Result<(), LedgerError>;
-    /// Reads so many entries of the log, or as many as there are.
+    /// Reads so many entries of the log, or as many as there are before the end or a gap.
     fn entries(&mut self, first: u64, count: usize) -> Result<Vec<Vec<u8>>, LedgerError>;
     /// Reads a tile of the log's tree; empty: there is none.
     fn tile(&mut self, id: TileId) -> Result<Vec<u8>, LedgerError>;
@@ -104,8 +104,18 @@ pub(super) trait Store: Send {
     fn checkpoint(&mut self) -> Result<Option<StoredCheckpoint>, LedgerError>;
     /// Stores a checkpoint as the latest; of those before it the last one of each hour stays.
     fn put_checkpoint(&mut self, checkpoint: &StoredCheckpoint) -> Result<(), LedgerError>;
+    /// Lets the engine look for damage of its own files, where it can.
+    fn check_engine(&mut self) -> Result<(), LedgerError>;
     /// Writes something small, and looks whether there is room for something large.
     fn beat(&mut self) -> Result<(), LedgerError>;
+}
+
+/// The entries that follow each other from `first` on: behind one that is missing nothing has its number.
+pub(super) fn without_gap(first: u64, found: Vec<(u64, Vec<u8>)>) -> Vec<Vec<u8>> {
+    (first..)
+        .zip(found)
+        .map_while(|(expected, (number, entry))| (number == expected).then_some(entry))
+        .collect()
 }
 
 /// A batch as the store has it.

@@ -5,12 +5,14 @@
 //! that failed leaves no trace. After a failed group the connection is thrown away and opened anew,
 //! so that the ledger is back as soon as its disk is. It knows rows, not rules.
 
+pub(super) mod backup;
 mod failure;
 mod file;
 mod rows;
 mod schema;
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
@@ -54,6 +56,18 @@ impl SqliteStore {
         let file = LedgerFile::take(path)?;
         let connection = connect(file.path())?;
         schema::migrate(&connection)?;
+        Ok(Self { connection: Some(connection), file })
+    }
+
+    /// Takes the lock of a file of this release and opens it as it is.
+    pub(super) fn open_as_is(path: &Path) -> Result<Self, LedgerError> {
+        if !path.is_file() {
+            let source = Arc::new(std::io::Error::from(std::io::ErrorKind::NotFound));
+            return Err(LedgerError::CannotOpen { path: path.to_owned(), source });
+        }
+        let file = LedgerFile::take(path)?;
+        let connection = connect(file.path())?;
+        schema::require_newest(&connection)?;
         Ok(Self { connection: Some(connection), file })
     }
 

@@ -10,11 +10,12 @@ use super::super::batch::{DoseConflict, Intent, Rejection, StoredCertificate};
 use super::super::claim::AttemptKey;
 use super::super::store::{
     Answered, BatchRow, LoggedCertificate, OpenAttempt, Removed, Store, StoredCheckpoint,
+    without_gap,
 };
 use super::super::window::{WindowClosing, WindowOverride};
 use super::super::{BatchRef, LedgerError};
 use super::failure::refused;
-use super::{SqliteStore, connect};
+use super::{SqliteStore, backup, connect};
 use crate::tlog::tiles::TileId;
 
 /// Answers that one call removes: together with the byte limit it bounds how long others wait.
@@ -331,11 +332,12 @@ impl Store for SqliteStore {
 
     fn entries(&mut self, first: u64, count: usize) -> Result<Vec<Vec<u8>>, LedgerError> {
         let count = i64::try_from(count).unwrap_or(i64::MAX);
-        self.list(
-            "SELECT entry FROM log_entry WHERE number >= ?1 ORDER BY number LIMIT ?2",
+        let found: Vec<(u64, Vec<u8>)> = self.list(
+            "SELECT number, entry FROM log_entry WHERE number >= ?1 ORDER BY number LIMIT ?2",
             params![first, count],
-            |row| row.get(0),
-        )
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )?;
+        Ok(without_gap(first, found))
     }
 
     fn tile(&mut self, id: TileId) -> Result<Vec<u8>, LedgerError> {
@@ -390,6 +392,18 @@ impl Store for SqliteStore {
             params![checkpoint.size, checkpoint.at, checkpoint.note],
         )
         .map(drop)
+    }
+
+    fn check_engine(&mut self) -> Result<(), LedgerError> {
+        backup::check(self.connection()?)?;
+        let orphan: Option<String> = self.find("PRAGMA foreign_key_check", [], first)?;
+        match orphan {
+            None => Ok(()),
+            Some(_) => {
+                let what = "a row belongs to a batch that is not there";
+                Err(LedgerError::Corrupt { what, source: None })
+            }
+        }
     }
 
     fn beat(&mut self) -> Result<(), LedgerError> {

@@ -165,6 +165,29 @@ pub(super) fn migrate(connection: &Connection) -> Result<(), LedgerError> {
     Ok(())
 }
 
+/// Refuses a file of another release, older or newer, and one of another program.
+pub(super) fn require_newest(connection: &Connection) -> Result<(), LedgerError> {
+    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+    match check_is_ours(connection)? {
+        found if found > known => Err(LedgerError::SchemaTooNew { found, known }),
+        found if found < known => {
+            let what = "file is of an earlier release: start the daemon on it once";
+            Err(LedgerError::Corrupt { what, source: None })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Refuses what is not a ledger, and gives the version of its schema.
+pub(super) fn check_is_ours(connection: &Connection) -> Result<i64, LedgerError> {
+    let found = number(connection, "PRAGMA user_version")?;
+    check_origin(connection, found)?;
+    if found == 0 {
+        return Err(LedgerError::Corrupt { what: "file is empty", source: None });
+    }
+    Ok(found)
+}
+
 /// Refuses a database that another program made; an empty one is nobody's yet.
 fn check_origin(connection: &Connection, version: i64) -> Result<(), LedgerError> {
     let origin = number(connection, "PRAGMA application_id")?;
