@@ -29,6 +29,7 @@ use crate::access::Client;
 use crate::audit::Diary;
 use crate::clock::{self, Clock};
 use crate::cpu;
+use crate::failpoint::{self, Place};
 use crate::hcert::{Hcert, SignerCertificate};
 use crate::hsm::Pool;
 use crate::ledger::{
@@ -257,6 +258,7 @@ async fn certified(
     plan: &Plan,
 ) -> Result<(Vec<u8>, Finished), IssueError> {
     let signed = sign::certify(app, batch, judged, plan).await?;
+    failpoint::pass(Place::BatchSigned);
     let cose_sha256 = signed.iter().map(Hcert::cose_sha256).collect();
     let answer = answer::issued(batch, judged, plan, signed)?;
     let sealed_answer = batch.seal(&answer).await?;

@@ -14,6 +14,7 @@ pub mod cpu;
 pub mod ctl;
 pub mod daemon;
 pub mod ends;
+pub mod failpoint;
 pub mod hcert;
 pub mod hsm;
 pub mod issue;

@@ -15,6 +15,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 use crate::clock;
+use crate::failpoint::{self, Place};
 use crate::hsm::{HsmError, Pool};
 use crate::ledger::{Ledger, LedgerError, StoredCheckpoint};
 use crate::logging;
@@ -169,6 +170,7 @@ impl Sealer {
         if size == 0 || size == self.sealed.load(Ordering::Acquire) {
             return Ok(());
         }
+        failpoint::pass(Place::CheckpointBegun);
         let at = clock::seconds_since_1970();
         let head = Head { origin: self.origin.clone(), size, root, at };
         let signatures = self.pool.sign(&self.key, vec![head.digest()]).await?;
@@ -176,9 +178,12 @@ impl Sealer {
         let note = note.and_then(|signature| head.signed(&self.audit, signature));
         let note = note.ok_or(SealerError::Signature(NotACheckpoint::Forged))?;
         Head::open(&note, &self.audit, Some(&self.origin)).map_err(SealerError::Signature)?;
+        failpoint::pass(Place::CheckpointSigned);
         self.ledger.keep_checkpoint(StoredCheckpoint { size, at, note: note.clone() }).await?;
+        failpoint::pass(Place::CheckpointKept);
         if let Some(file) = &self.file {
             write(file, &note)?;
+            failpoint::pass(Place::CheckpointFiled);
         }
         self.sealed.store(size, Ordering::Release);
         self.metrics.checkpoint_at.set(at);

@@ -21,6 +21,7 @@ use crate::api::{self, Observation, Readiness};
 use crate::audit::{Diary, DiaryPages, Sealer, SealerError};
 use crate::clock::{self, Clock};
 use crate::config::Limits;
+use crate::failpoint::{self, Place};
 use crate::hsm::{FaultKind, HsmError, HsmEvents, Pool};
 use crate::issue::{Issuing, window};
 use crate::ledger::{Ledger, LedgerError, Settings};
@@ -89,6 +90,7 @@ pub(super) async fn run(loaded: Loaded, sockets: Sockets, file: &Path) -> Result
     let Assembled { app, started, sealer, pages, config } =
         assemble(loaded, file, Arc::clone(&metrics))?;
     sealer.check().await?;
+    failpoint::pass(Place::LogChecked);
     tell_start(&app, config).await?;
     tokio::spawn(pages.write(app.ledger.clone()));
     let sealing = Arc::clone(&sealer);
@@ -139,14 +141,17 @@ pub(super) async fn run(loaded: Loaded, sockets: Sockets, file: &Path) -> Result
     let _ = observing.await;
     // A batch whose client is gone is finished all the same.
     let _ = timeout(Duration::from_secs(limits.drain_seconds), routes.idle()).await;
+    failpoint::pass(Place::StopDrained);
     if timeout(CLOSE_WAIT, tell_stop(&app, &sealer)).await.is_err() {
         log::warn!("the end is not in the log: the ledger or the token does not answer");
     }
+    failpoint::pass(Place::StopTold);
     app.pool.stop().await;
     // A disk that hangs must not keep the process from ending.
     if timeout(CLOSE_WAIT, app.ledger.close()).await.is_err() {
         log::error!("ledger was not closed in time");
     }
+    failpoint::pass(Place::StopClosed);
     log::info!("ended");
     Ok(())
 }
@@ -193,6 +198,7 @@ fn assemble(loaded: Loaded, file: &Path, metrics: Arc<Metrics>) -> Result<Assemb
     }
     let path = config.ledger.clone();
     let ledger = Ledger::open(Settings { path, retention: config.retention })?;
+    failpoint::pass(Place::LedgerOpened);
     let program = std::env::current_exe().map_err(RunError::Program)?;
     let (diary, pages) = Diary::new();
     let events = Arc::new(Counted {

@@ -49,6 +49,7 @@ use sqlite::SqliteStore;
 use store::Store;
 use writer::{Urgency, Writer};
 
+use crate::failpoint::{self, Place};
 use crate::tlog::fact::Fact;
 use crate::tlog::note::AuditKey;
 use crate::tlog::tiles::{Node, TileId};
@@ -196,6 +197,7 @@ impl Ledger {
                 rules::intend(store, &held.batch, &held.digest, &intent)
             })
             .await?;
+        failpoint::pass(Place::IntentCommitted);
         Ok(match intending {
             Intending::Open(key) => Intended::Open(Attempt { ticket, key }),
             Intending::Conflicts(conflicts) => Intended::Conflicts(ticket, conflicts),
@@ -216,6 +218,7 @@ impl Ledger {
                 rules::resume(store, &held.batch, &held.digest, now)
             })
             .await?;
+        failpoint::pass(Place::ResumeCommitted);
         Ok(Attempt { ticket, key })
     }
 
@@ -231,6 +234,7 @@ impl Ledger {
                 rules::discard(store, &held.batch, &held.digest, now)
             })
             .await?;
+        failpoint::pass(Place::DiscardCommitted);
         Ok(ticket)
     }
 
@@ -247,7 +251,9 @@ impl Ledger {
                 let _until_settled = &held;
                 rules::finish(store, key, &finished)
             })
-            .await
+            .await?;
+        failpoint::pass(Place::AnswerCommitted);
+        Ok(())
     }
 
     /// Frees the doses and the id of a batch that will not be answered; late results are void.
@@ -263,7 +269,9 @@ impl Ledger {
                 let _until_settled = &held;
                 rules::release(store, key, now)
             })
-            .await
+            .await?;
+        failpoint::pass(Place::ReleaseCommitted);
+        Ok(())
     }
 
     /// Asks for each dose who else has it, as an intent with this re-issue at this time would find

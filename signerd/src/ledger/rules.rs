@@ -18,6 +18,7 @@ use super::claim::AttemptKey;
 use super::store::{Answered, BatchRow, OpenAttempt, Store};
 use super::window::{WindowClosing, WindowOverride};
 use super::{BatchRef, LedgerError, log};
+use crate::failpoint::{self, Place};
 use crate::tlog::fact::{BatchIntended, Certificate, Counts, Fact};
 
 /// What a request finds when it asks for its batch.
@@ -100,6 +101,7 @@ pub(super) fn intend(
     let fact = Fact::BatchIntended(Box::new(fact));
     let entry = log::append(store, intent.issued_at, [fact])?;
     let row = store.insert_intent(batch, digest, intent, entry)?;
+    failpoint::pass(Place::IntentWritten);
     Ok(Intending::Open(AttemptKey { row, number: 1 }))
 }
 
@@ -117,6 +119,7 @@ fn attempt_again(
     };
     log::append(store, now, [Fact::BatchResumed { batch: entry, attempt: key.number }])?;
     store.set_attempt(key)?;
+    failpoint::pass(Place::ResumeWritten);
     Ok(key)
 }
 
@@ -238,7 +241,9 @@ pub(super) fn finish(
         at: finished.now,
         entry,
     };
-    store.insert_answer(attempt.row, &answered)
+    store.insert_answer(attempt.row, &answered)?;
+    failpoint::pass(Place::AnswerWritten);
+    Ok(())
 }
 
 /// Logs every certificate of a batch and then its end; gives the number of the first certificate's entry.
@@ -276,7 +281,9 @@ pub(super) fn release(
     if current.number != attempt.number {
         return Err(LedgerError::AttemptSuperseded);
     }
-    remove(store, attempt.row, now)
+    remove(store, attempt.row, now)?;
+    failpoint::pass(Place::ReleaseWritten);
+    Ok(())
 }
 
 /// Frees an open intent that will not be continued; there may be none.
@@ -290,7 +297,9 @@ pub(super) fn discard(
         return Ok(());
     };
     let open = require_open(row, digest)?;
-    remove(store, open.row, now)
+    remove(store, open.row, now)?;
+    failpoint::pass(Place::DiscardWritten);
+    Ok(())
 }
 
 /// Asks for each dose who else has it, as an intent with this re-issue at this time would find it.

@@ -14,6 +14,7 @@ use tokio::time::timeout;
 
 use super::LedgerError;
 use super::store::Store;
+use crate::failpoint::{self, Place};
 
 /// Commands that may wait: several times the batches that an appliance works on at once, so that
 /// only a disk that has stopped fills it, and little enough that callers hear of that soon.
@@ -186,6 +187,7 @@ fn commit(store: &mut dyn Store, mut group: Vec<Box<dyn Job>>) {
 
 fn attempt(store: &mut dyn Store, group: &mut [Box<dyn Job>]) -> Result<(), LedgerError> {
     store.open_group()?;
+    failpoint::pass(Place::GroupOpened);
     for job in group {
         store.open_command()?;
         match job.run(store) {
@@ -193,8 +195,12 @@ fn attempt(store: &mut dyn Store, group: &mut [Box<dyn Job>]) -> Result<(), Ledg
             // Where the engine has ended the whole group, the cause says more than the failed undo.
             Err(cause) => store.undo_command().map_err(|_| cause)?,
         }
+        failpoint::pass(Place::GroupBetween);
     }
-    store.commit_group()
+    failpoint::pass(Place::GroupWritten);
+    store.commit_group()?;
+    failpoint::pass(Place::GroupCommitted);
+    Ok(())
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::super::LedgerError;
 use super::failure::refused;
+use crate::failpoint::{self, Place};
 
 /// Marks the file as a ledger of this program ("SGNL"), in the header's field for that.
 const APPLICATION_ID: i64 = 0x5347_4e4c;
@@ -158,9 +159,12 @@ pub(super) fn migrate(connection: &Connection) -> Result<(), LedgerError> {
         connection
             .execute_batch(&format!(
                 "BEGIN IMMEDIATE; {script} PRAGMA application_id = {APPLICATION_ID};
-                 PRAGMA user_version = {version}; COMMIT;"
+                 PRAGMA user_version = {version};"
             ))
             .map_err(refused)?;
+        failpoint::pass(Place::MigrationWritten);
+        connection.execute_batch("COMMIT").map_err(refused)?;
+        failpoint::pass(Place::MigrationCommitted);
     }
     Ok(())
 }
