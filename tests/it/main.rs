@@ -21,6 +21,7 @@ mod documents;
 mod evidence;
 mod http;
 mod interop;
+mod kills;
 mod log;
 mod observe;
 mod officers;

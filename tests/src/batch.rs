@@ -1,6 +1,7 @@
 //! A batch that can be sent again, and what an answer to it certifies.
 
 use ciborium::Value;
+use sha2::{Digest as _, Sha256};
 
 use crate::client::{Answer, member};
 use crate::record::{Evidence, Person, encode, request, set};
@@ -68,4 +69,13 @@ pub fn certificates(answer: &Answer) -> (i64, Vec<(String, i64)>) {
         }
     }
     (issued_at, certificates)
+}
+
+/// SHA-256 of the COSE bytes of a certificate.
+pub fn cose_sha256(hcert: &str) -> Vec<u8> {
+    let zipped = base45::decode(hcert.strip_prefix("HC1:").expect("HC1:")).expect("Base45");
+    let mut cose = Vec::new();
+    let mut reader = flate2::read::ZlibDecoder::new(zipped.as_slice());
+    std::io::Read::read_to_end(&mut reader, &mut cose).expect("zlib");
+    Sha256::digest(cose).to_vec()
 }

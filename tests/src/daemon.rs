@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
-use std::process::{Child, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -32,18 +32,39 @@ impl Daemon {
 
     /// Starts the daemon and waits until it answers `/healthz`, ready or not.
     pub fn start(setup: &Setup) -> Self {
+        let mut daemon = Self::spawn(setup, setup.signerd(&["serve"]));
+        daemon.wait_until("up", |daemon| daemon.observe("/healthz").0 == 200);
+        daemon
+    }
+
+    /// Starts any program as the set-up's daemon and waits until it is ready to sign.
+    ///
+    /// # Errors
+    /// It ended before, with this status.
+    pub fn try_ready(setup: &Setup, command: Command) -> Result<Self, ExitStatus> {
+        let mut daemon = Self::spawn(setup, command);
+        let begin = Instant::now();
+        while daemon.observe("/readyz").0 != 200 {
+            if let Some(status) = daemon.child.try_wait().expect("wait") {
+                return Err(status);
+            }
+            assert!(begin.elapsed() < PATIENCE, "daemon was never ready:\n{}", daemon.log());
+            std::thread::sleep(LOOK);
+        }
+        Ok(daemon)
+    }
+
+    /// Starts any program as the set-up's daemon, and waits for nothing.
+    pub fn spawn(setup: &Setup, mut command: Command) -> Self {
         let log = setup.path("daemon.log");
         let file = fs::OpenOptions::new().append(true).create(true).open(&log).expect("log");
-        let child = setup
-            .signerd(&["serve"])
+        let child = command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(file)
             .spawn()
             .expect("signerd");
-        let mut daemon = Self { child, observability: setup.observability, log };
-        daemon.wait_until("up", |daemon| daemon.observe("/healthz").0 == 200);
-        daemon
+        Self { child, observability: setup.observability, log }
     }
 
     /// What it wrote to stderr so far.

@@ -16,6 +16,7 @@
 pub mod batch;
 pub mod client;
 pub mod daemon;
+pub mod faults;
 pub mod ledger;
 pub mod pki;
 pub mod pool;

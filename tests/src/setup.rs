@@ -135,7 +135,8 @@ fn base() -> PathBuf {
     base
 }
 
-fn sha2_of(bytes: &[u8]) -> [u8; 32] {
+/// SHA-256, to name what is made from a source after its content.
+pub(crate) fn sha2_of(bytes: &[u8]) -> [u8; 32] {
     use sha2::Digest as _;
     sha2::Sha256::digest(bytes).into()
 }
