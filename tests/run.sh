@@ -84,7 +84,7 @@ step_shell() {
     mapfile -t scripts < <(grep --recursive --files-with-matches --exclude-dir={target,dev,bench,.git} \
         --max-count=1 '^#!/usr/bin/env bash' .)
     shellcheck "${scripts[@]}"
-    gcc -fsyntax-only -Wall -Wextra -Werror -D_GNU_SOURCE tests/token/keygen.c
+    gcc -fsyntax-only -Wall -Wextra -Werror -D_GNU_SOURCE tests/token/keygen.c tests/faults/faults.c
 }
 
 step_tidy() { cargo test --locked --quiet --package signerd-tests --test tidy; }

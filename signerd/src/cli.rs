@@ -59,7 +59,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run in the foreground until SIGTERM, drain, and end.
-    Serve(ConfigFile),
+    Serve(Serve),
     /// Validate the configuration as the start would, naming every fault.
     Check(ConfigFile),
     /// Run one worker process: the only one that loads the PKCS#11 module.
@@ -105,6 +105,18 @@ pub struct LedgerCheck {
     /// A backup, instead of the ledger that the configuration names.
     #[arg(long, value_name = "FILE")]
     pub backup: Option<PathBuf>,
+}
+
+/// What the daemon is started with.
+#[derive(Debug, Args)]
+pub struct Serve {
+    /// Where the configuration is.
+    #[command(flatten)]
+    pub file: ConfigFile,
+    /// Sign although entries of the log are later than the clock: for a start after a clock that was
+    /// ahead has been put right, never for one that may be behind.
+    #[arg(long)]
+    pub trust_clock: bool,
 }
 
 /// Where the configuration is.

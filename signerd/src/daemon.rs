@@ -14,7 +14,7 @@ use std::process::ExitCode;
 
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
-use crate::cli::{self, Command, ConfigFile, HsmCommand, LedgerCheck, LedgerCommand};
+use crate::cli::{self, Command, ConfigFile, HsmCommand, LedgerCheck, LedgerCommand, Serve};
 use crate::config::Fault;
 use crate::hsm;
 use crate::ledger::{self, Checked};
@@ -27,7 +27,7 @@ const EXIT_CONFIG: u8 = 78;
 /// Runs `signerd`.
 pub fn main() -> ExitCode {
     match cli::parse().command {
-        Command::Serve(file) => serve(&file.config),
+        Command::Serve(args) => serve(&args),
         Command::Check(file) => check(&file.config),
         Command::Ledger { command: LedgerCommand::Check(args) } => check_ledger(&args),
         Command::HsmWorker(args) => hsm::worker::run(&args.into()),
@@ -35,7 +35,8 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn serve(file: &Path) -> ExitCode {
+fn serve(args: &Serve) -> ExitCode {
+    let file = args.file.config.as_path();
     // Before anything else: taking the sockets changes the environment, which threads would share.
     let sockets = Sockets::take();
     logging::start("signerd");
@@ -59,7 +60,7 @@ fn serve(file: &Path) -> ExitCode {
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let outcome = runtime.map_err(run::RunError::Runtime).and_then(|runtime| {
-        let outcome = runtime.block_on(run::run(loaded, sockets, file));
+        let outcome = runtime.block_on(run::run(loaded, sockets, args));
         // Anything still running was given its time to drain.
         runtime.shutdown_background();
         outcome

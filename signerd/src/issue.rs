@@ -15,6 +15,7 @@ mod sign;
 pub mod window;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -26,7 +27,7 @@ use self::plan::Plan;
 pub use self::rules::Rules;
 pub use self::sign::CHUNKS_AT_THE_HSM;
 use crate::access::Client;
-use crate::audit::Diary;
+use crate::audit::{Diary, Seals};
 use crate::clock::{self, Clock};
 use crate::cpu;
 use crate::failpoint::{self, Place};
@@ -53,6 +54,8 @@ pub struct Issuing {
     pub metrics: Arc<Metrics>,
     /// What happens outside of a batch, for the log.
     pub diary: Diary,
+    /// Whether the log is signed as it grows.
+    pub seals: Arc<Seals>,
     /// Derived from the token's secret once the first worker is up.
     pub ledger_keys: OnceCell<Arc<LedgerKeys>>,
 }
@@ -137,6 +140,7 @@ async fn fresh(
     mut ticket: Ticket,
     rate: Rate,
 ) -> Result<Answer, IssueError> {
+    app.seals.check(Instant::now())?;
     let now = app.clock.now()?;
     let rules = batch.issuer_rules()?;
     let hours = window::hours(app, rules, now).await?;
@@ -182,6 +186,7 @@ async fn resume(
     ticket: Ticket,
     intent: StoredIntent,
 ) -> Result<Answer, IssueError> {
+    app.seals.check(Instant::now())?;
     match recall(app, batch, intent).await {
         Ok(Some((judged, plan))) => {
             let attempt = app.ledger.resume(ticket, clock::seconds_since_1970()).await?;

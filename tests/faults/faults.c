@@ -2,6 +2,7 @@
  * A disk with a volatile cache, and a clock that can be set, under a program that knows of neither.
  *
  *   LD_PRELOAD=faults.so FAULTS_DISK=lost FAULTS_FOLDER=DIR FAULTS_SEED=N [FAULTS_KILL_AT=N] PROGRAM
+ *   LD_PRELOAD=faults.so FAULTS_READ_ONLY=FILE FAULTS_FOLDER=DIR PROGRAM
  *   LD_PRELOAD=faults.so FAULTS_CLOCK=FILE PROGRAM
  *
  * Disk: what is written to a regular file in the folder is seen by every later read of this process, and
@@ -15,6 +16,9 @@
  * With FAULTS_KILL_AT the process ends by SIGKILL inside its Nth fsync of the folder; in torn mode a random
  * choice of the sectors is then in the file and the others are not. Names are not simulated: a file that
  * was made, renamed or removed stays so. Files that are mapped (-shm) and locked (.lock) are left alone.
+ *
+ * Read-only: while FILE exists, nothing in the folder can be written, whatever is open already; a kernel
+ * leaves a file system so after an error.
  *
  * Clock: FILE holds a number of seconds that CLOCK_REALTIME is shifted by, read at every look.
  *
@@ -49,7 +53,8 @@ static enum { HONEST, LOST, TORN, LYING } mode;
 static char folder[PATH_BYTES];
 static long kill_at, synchronised;
 static unsigned long long seed = 88172645463325252ULL;
-static const char *clock_file;
+static const char *clock_file, *read_only_file;
+static char inside[DESCRIPTORS];
 static cache_t *caches, *by_descriptor[DESCRIPTORS];
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
@@ -87,11 +92,11 @@ __attribute__((constructor)) static void begin(void) {
     find(&real_clock_gettime, "clock_gettime");
     const char *disk = getenv("FAULTS_DISK"), *where = getenv("FAULTS_FOLDER");
     const char *number = getenv("FAULTS_SEED"), *at = getenv("FAULTS_KILL_AT");
-    clock_file = getenv("FAULTS_CLOCK");
+    clock_file = getenv("FAULTS_CLOCK"), read_only_file = getenv("FAULTS_READ_ONLY");
     if (number) seed ^= strtoull(number, NULL, 10) * 0x9E3779B97F4A7C15ULL;
     if (at) kill_at = strtol(at, NULL, 10);
+    if (where) snprintf(folder, sizeof folder, "%s/", where);
     if (!disk || !where) return;
-    snprintf(folder, sizeof folder, "%s/", where);
     mode = !strcmp(disk, "lost") ? LOST : !strcmp(disk, "torn") ? TORN : !strcmp(disk, "lying") ? LYING : HONEST;
 }
 
@@ -172,11 +177,15 @@ static cache_t *load(int descriptor, const struct stat *status) {
     return caches = cache;
 }
 
+static int is_inside(const char *path) {
+    return *folder && !strncmp(path, folder, strlen(folder));
+}
+
 static void opened(int descriptor, const char *path, int flags) {
     struct stat status;
     if (mode == HONEST || descriptor < 0 || descriptor >= DESCRIPTORS) return;
     by_descriptor[descriptor] = NULL;
-    if (strncmp(path, folder, strlen(folder)) || ends_with(path, "-shm") || ends_with(path, ".lock")) return;
+    if (!is_inside(path) || ends_with(path, "-shm") || ends_with(path, ".lock")) return;
     if (real_fstat(descriptor, &status) || !S_ISREG(status.st_mode)) return;
     cache_t *cache = *place_of(status.st_dev, status.st_ino);
     /* To read a file that nobody has written needs no cache. */
@@ -228,11 +237,24 @@ static int synchronise(cache_t *cache, int descriptor) {
     pthread_mutex_unlock(&lock); \
     return result
 
+static int is_refused(int within) {
+    struct stat status;
+    if (!within || !read_only_file || real_stat(read_only_file, &status)) return 0;
+    errno = EROFS;
+    return 1;
+}
+
+static int is_refused_to(int descriptor) {
+    return is_refused(descriptor >= 0 && descriptor < DESCRIPTORS && inside[descriptor]);
+}
+
 static int open_as(int at, const char *path, int flags, mode_t bits) {
+    if (is_refused((flags & (O_ACCMODE | O_CREAT | O_TRUNC)) != O_RDONLY && is_inside(path))) return -1;
     /* O_TRUNC empties the cache, and the file only when it is synchronised. */
-    int passed = mode != HONEST && !strncmp(path, folder, strlen(folder)) ? flags & ~O_TRUNC : flags;
+    int passed = mode != HONEST && is_inside(path) ? flags & ~O_TRUNC : flags;
     pthread_mutex_lock(&lock);
     int descriptor = at == AT_FDCWD ? real_open(path, passed, bits) : real_openat(at, path, passed, bits);
+    if (descriptor >= 0 && descriptor < DESCRIPTORS) inside[descriptor] = (char)is_inside(path);
     opened(descriptor, path, flags);
     pthread_mutex_unlock(&lock);
     return descriptor;
@@ -268,6 +290,7 @@ int close(int descriptor) {
 
 int unlink(const char *path) {
     struct stat status;
+    if (is_refused(is_inside(path))) return -1;
     pthread_mutex_lock(&lock);
     if (mode != HONEST && !real_stat(path, &status)) {
         /* Whoever has it open keeps it; a new file may get its number. */
@@ -285,6 +308,7 @@ ssize_t pread64(int descriptor, void *into, size_t length, off_t from) {
 }
 
 ssize_t pwrite64(int descriptor, const void *bytes, size_t length, off_t at) {
+    if (is_refused_to(descriptor)) return -1;
     if (!cached(descriptor)) return real_pwrite(descriptor, bytes, length, at);
     LOCKED(ssize_t, put(cached(descriptor), descriptor, bytes, length, at));
 }
@@ -299,6 +323,7 @@ ssize_t read(int descriptor, void *into, size_t length) {
 }
 
 ssize_t write(int descriptor, const void *bytes, size_t length) {
+    if (is_refused_to(descriptor)) return -1;
     if (!cached(descriptor)) return real_write(descriptor, bytes, length);
     pthread_mutex_lock(&lock);
     int appends = fcntl(descriptor, F_GETFL) & O_APPEND;
@@ -316,6 +341,7 @@ off_t lseek64(int descriptor, off_t offset, int whence) {
 }
 
 int ftruncate64(int descriptor, off_t size) {
+    if (is_refused_to(descriptor)) return -1;
     if (!cached(descriptor)) return real_ftruncate(descriptor, size);
     pthread_mutex_lock(&lock);
     resize(cached(descriptor), (size_t)size);

@@ -4,9 +4,11 @@ use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use signerd_tests::batch::certificates;
+use signerd_tests::faults::Faulty;
 use signerd_tests::pool::{both_live, two_workers};
 use signerd_tests::{Answer, Batch, Client, Daemon, Evidence, Setup, ledger, process};
 
@@ -17,9 +19,12 @@ const SIZE: &str = "size=40m,mode=0700";
 struct Disk(PathBuf);
 
 impl Disk {
-    /// Mounts it; says loudly what is skipped where that is not allowed.
+    /// Mounts it under the ledger; says loudly what is skipped where that is not allowed.
     fn mount(setup: &Setup) -> Option<Self> {
-        let at = setup.path("state");
+        Self::mount_at(setup.path("state"))
+    }
+
+    fn mount_at(at: PathBuf) -> Option<Self> {
         let mut mount = Command::new("mount");
         mount.args(["-t", "tmpfs", "-o", SIZE, "tmpfs"]).arg(&at);
         if process::is_root("a full disk") && mount.status().is_ok_and(|status| status.success()) {
@@ -38,12 +43,16 @@ impl Disk {
     /// Leaves not a byte free. The ledger's journal goes when a write fails, so it is tried thrice.
     fn fill(&self, daemon: &Daemon) {
         for _ in 0..3 {
-            let filler = File::options().create(true).append(true).open(self.filler());
-            let mut filler = filler.unwrap();
-            while filler.write_all(&[0; 4096]).is_ok() {}
+            self.top_up();
             let (status, obstacles) = daemon.observe("/readyz");
             assert!(status == 503 && obstacles.contains("ledger cannot be written: disk is"));
         }
+    }
+
+    fn top_up(&self) {
+        let filler = File::options().create(true).append(true).open(self.filler());
+        let mut filler = filler.unwrap();
+        while filler.write_all(&[0; 4096]).is_ok() {}
     }
 
     fn free(&self) {
@@ -96,6 +105,7 @@ async fn a_full_disk_loses_nothing_and_signs_nothing() {
     disk.free();
     is_ready(&mut daemon);
     assert!(chunks(&daemon) <= signed, "nothing was signed");
+    log_is_signed_again(&mut daemon, &setup);
     assert_eq!((ledger::issued(&setup), ledger::open_intents(&setup)), ((100, 100), 0));
     assert_eq!(certificates(&client.sign(batch.body).await.unwrap()).1.len(), 100);
 
@@ -115,6 +125,117 @@ async fn a_full_disk_loses_nothing_and_signs_nothing() {
     assert_eq!(ledger::issued(&setup), (300, 300));
     let replayed = client.sign(before.body).await.unwrap();
     assert!(replayed.headers.contains_key("idempotency-replayed") && replayed.body == first.body);
+    assert!(daemon.stop().success());
+}
+
+/// Waits for a checkpoint of the whole log, which is in its file as well.
+fn log_is_signed_again(daemon: &mut Daemon, setup: &Setup) {
+    daemon.wait_until("signing its log", |daemon| {
+        let note = fs::read_to_string(setup.path("state/checkpoint")).unwrap_or_default();
+        let size: f64 = note.lines().nth(1).and_then(|size| size.parse().ok()).unwrap_or_default();
+        size > 0.0 && size == daemon.metric("signerd_log_entries")
+    });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_turns_read_only_stops_the_signing_until_it_is_writable() {
+    // A file system that turns read-only under the daemon, as the kernel makes it after an error, is a
+    // 503 before the HSM is touched; nothing is lost, and writing goes on without a restart.
+    let setup = Setup::new();
+    let mark = setup.path("read-only");
+    let faulty = Faulty::daemon(&setup).read_only_while(&mark, &setup);
+    let mut daemon = Daemon::try_ready(&setup, faulty.into_command()).unwrap();
+    let (client, evidence) = (Client::new(&setup), Evidence::of(&setup));
+    let before = Batch::about(&evidence, "vn-moh-ec", 3);
+    let first = client.sign(before.body.clone()).await.unwrap();
+    log_is_signed_again(&mut daemon, &setup);
+    fs::write(&mark, "").unwrap();
+    let batch = Batch::about(&evidence, "vn-moh-ec", 3);
+    let signed = chunks(&daemon);
+    is_unavailable(&client.sign(batch.body.clone()).await.unwrap());
+    let (status, obstacles) = daemon.observe("/readyz");
+    assert!(status == 503 && obstacles.contains("ledger cannot be written"), "{obstacles}");
+    assert!(chunks(&daemon) <= signed, "nothing was signed");
+    fs::remove_file(&mark).unwrap();
+    is_ready(&mut daemon);
+    assert_eq!(certificates(&client.sign(batch.body).await.unwrap()).1.len(), 6);
+    assert!(client.sign(before.body).await.unwrap().body == first.body);
+    assert_eq!(ledger::issued(&setup), (12, 12));
+    assert!(daemon.stop().success());
+}
+
+/// A set-up whose checkpoints go to a folder of their own.
+fn checkpoints_apart() -> (Setup, PathBuf) {
+    let setup = Setup::new();
+    let folder = setup.path("checkpoints");
+    fs::create_dir(&folder).unwrap();
+    setup.change("signerd.toml", "\"state/checkpoint\"", "\"checkpoints/latest\"");
+    (setup, folder)
+}
+
+/// The folder cannot be written: the daemon is not ready within seconds and says why.
+fn is_missed(daemon: &mut Daemon, why: &str) {
+    daemon.wait_until("missing its checkpoint file", |daemon| {
+        let (status, obstacles) = daemon.observe("/readyz");
+        status == 503 && obstacles.contains("the log is not signed") && obstacles.contains(why)
+    });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_checkpoint_file_that_cannot_be_written_ends_readiness() {
+    // Where the folder of the checkpoint file is gone or full, the appliance is not ready after seconds
+    // and names the file; a batch in between is still signed, and readiness is back by itself.
+    let (setup, folder) = checkpoints_apart();
+    let mut daemon = Daemon::ready(&setup);
+    let (client, evidence) = (Client::new(&setup), Evidence::of(&setup));
+    let sign = async || client.sign(Batch::about(&evidence, "vn-moh-ec", 1).body).await.unwrap();
+    daemon.wait_until("writing checkpoints", |_| folder.join("latest").exists());
+    let away = setup.path("away");
+    fs::rename(&folder, &away).unwrap();
+    assert_eq!(sign().await.statuses(), ["issued"]);
+    is_missed(&mut daemon, "No such file");
+    assert_eq!(sign().await.statuses(), ["issued"]);
+    fs::rename(&away, &folder).unwrap();
+    is_ready(&mut daemon);
+
+    let Some(disk) = Disk::mount_at(folder) else { return };
+    disk.top_up();
+    assert_eq!(sign().await.statuses(), ["issued"]);
+    is_missed(&mut daemon, "No space left");
+    disk.free();
+    is_ready(&mut daemon);
+    assert!(daemon.stop().success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "waits for a minute: tests/run.sh --long"]
+async fn a_log_that_goes_unsigned_for_a_minute_stops_the_signing() {
+    // Without a checkpoint for a minute nothing new is signed, what was answered is still replayed, and
+    // a repeat passes as soon as the file can be written.
+    let (setup, folder) = checkpoints_apart();
+    let mut daemon = Daemon::ready(&setup);
+    let (client, evidence) = (Client::new(&setup), Evidence::of(&setup));
+    let away = setup.path("away");
+    fs::rename(&folder, &away).unwrap();
+    let early = Batch::about(&evidence, "vn-moh-ec", 1);
+    let answer = client.sign(early.body.clone()).await.unwrap();
+    assert_eq!(answer.statuses(), ["issued"]);
+    let since = Instant::now();
+    let refused = loop {
+        let batch = Batch::about(&evidence, "vn-moh-ec", 1);
+        let answer = client.sign(batch.body.clone()).await.unwrap();
+        if answer.status != 200 {
+            is_unavailable(&answer);
+            break batch;
+        }
+        assert!(since.elapsed() < Duration::from_secs(90), "it signs all the same");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    };
+    assert!(since.elapsed() > Duration::from_secs(55), "after {:?}", since.elapsed());
+    assert_eq!(client.sign(early.body).await.unwrap().body, answer.body);
+    fs::rename(&away, &folder).unwrap();
+    is_ready(&mut daemon);
+    assert_eq!(client.sign(refused.body).await.unwrap().statuses(), ["issued"]);
     assert!(daemon.stop().success());
 }
 

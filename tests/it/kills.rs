@@ -8,6 +8,7 @@
 mod auditor;
 mod clients;
 mod random;
+mod token;
 
 use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt as _;
@@ -23,6 +24,7 @@ use tokio::task::JoinHandle;
 use auditor::{Auditor, Fault, hold};
 use clients::{Clients, Peer};
 use random::Random;
+use token::Token;
 
 /// Kills on one set-up; then a new one begins, so that what is read after each stays small.
 const KILLS_PER_ROUND: usize = 200;
@@ -64,6 +66,7 @@ struct Tally {
 /// One set-up and all that is known about it.
 struct Round {
     setup: Setup,
+    token: Token,
     disk: Disk,
     clients: Clients,
     auditor: Auditor,
@@ -78,6 +81,7 @@ impl Round {
         let setup = Setup::new();
         Self {
             clients: Clients::of(&setup),
+            token: Token::of(&setup),
             setup,
             disk,
             auditor: Auditor::default(),
@@ -92,6 +96,7 @@ impl Round {
         let discards =
             matches!(end, End::Place(Place::DiscardWritten | Place::DiscardCommitted, _));
         self.allow(if discards { 1 } else { 1_000 });
+        self.token.mend(&self.setup)?;
         let seed = self.random.next();
         let mut faulty = Faulty::daemon(&self.setup).on(self.disk, &self.setup, seed);
         faulty = match end {
@@ -161,6 +166,7 @@ impl Round {
     /// Lets a daemon answer everything, replays every answer, and closes the account.
     async fn close(mut self) -> Result<Tally, Fault> {
         self.allow(1_000);
+        self.token.mend(&self.setup)?;
         let daemon = Daemon::try_ready(&self.setup, self.setup.signerd(&["serve"]));
         let daemon = daemon.map_err(|status| format!("the daemon does not start: {status}"))?;
         let all_there = [self.clients.settle().await?, self.clients.finish().await?];

@@ -14,6 +14,7 @@ mod access;
 mod batches;
 mod cddl;
 mod certificates;
+mod clock;
 mod crash;
 mod devsetup;
 mod disk;

@@ -48,7 +48,12 @@ impl Daemon {
             if let Some(status) = daemon.child.try_wait().expect("wait") {
                 return Err(status);
             }
-            assert!(begin.elapsed() < PATIENCE, "daemon was never ready:\n{}", daemon.log());
+            let tail = |log: String| log.lines().rev().take(20).collect::<Vec<_>>().join("\n");
+            assert!(
+                begin.elapsed() < PATIENCE,
+                "never ready, latest first:\n{}",
+                tail(daemon.log())
+            );
             std::thread::sleep(LOOK);
         }
         Ok(daemon)

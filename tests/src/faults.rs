@@ -4,7 +4,7 @@
 //! a library that is loaded before the daemon's own and compiled here when it is first asked for.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use signerd::failpoint::Place;
@@ -61,6 +61,14 @@ impl Faulty {
     #[must_use]
     pub fn killed_in_sync(mut self, number: u64) -> Self {
         self.0.env("FAULTS_KILL_AT", number.to_string());
+        self
+    }
+
+    /// Lets nothing in its state folder be written while the file exists.
+    #[must_use]
+    pub fn read_only_while(mut self, file: &Path, setup: &Setup) -> Self {
+        self.0.env("LD_PRELOAD", library()).env("FAULTS_READ_ONLY", file);
+        self.0.env("FAULTS_FOLDER", setup.path("state"));
         self
     }
 

@@ -173,6 +173,19 @@ fn no_banned_crate_is_built_in() {
     finds(1, &banned(["openssl", "openssl-probe"].into_iter(), &bans));
 }
 
+// Nothing in the programs ends them where a test asks for it: the feature for that is off.
+#[test]
+fn no_failpoint_is_built_in() {
+    let packages = product().unwrap();
+    let named = |name: &str| packages.iter().any(|(package, _)| package == name);
+    assert!(named("log") && !named("fail"), "signerd is built with the feature failpoints");
+    let manifest = file("signerd/Cargo.toml");
+    assert!(manifest.contains("fail = { workspace = true, optional = true }"));
+    assert!(!manifest.contains("default = ["), "signerd has features that are on by themselves");
+    let main = file("signerd/src/bin/signerd.rs");
+    assert!(!main.contains("fail"), "the daemon's own program sets a failpoint up");
+}
+
 // Every licence of what is built into the programs is one that deny.toml lists.
 #[test]
 fn licences_are_listed() {

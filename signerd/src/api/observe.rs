@@ -4,6 +4,7 @@
 //! would be signed now, and names what is in the way.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use http_body_util::Full;
 use hyper::body::Bytes;
@@ -40,6 +41,9 @@ impl Readiness {
         }
         if let Err(error) = app.ledger.probe().await {
             obstacles.push(format!("ledger: {error}"));
+        }
+        if let Some(unsealed) = app.seals.obstacle(Instant::now()) {
+            obstacles.push(unsealed.to_string());
         }
         match app.clock.now() {
             Ok(now) => {

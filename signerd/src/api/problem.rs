@@ -87,6 +87,7 @@ pub(super) fn of(error: &IssueError) -> Problem {
             )
             .retry_after(RETRY_PERSON_SECONDS),
         IssueError::Ledger(error) => ledger(error),
+        IssueError::Unsealed(_) => unavailable("ledger.unavailable", "Log not signed"),
         IssueError::Hsm(error) => hsm(error),
         IssueError::Hcert(HcertError::Signature(_)) | IssueError::Incomplete => {
             unavailable("hsm.unavailable", "HSM does not sign")

@@ -2,7 +2,7 @@
 //!
 //! In go the head of the ledger's log and the signature of the token; out comes a signed note, which the
 //! ledger keeps, the clients fetch, and a file outside of the state folder may hold, so that another
-//! machine takes it away. At start the log is held against the last note of both: a ledger that was put
+//! machine takes it away. Where one of the two cannot be written, the log counts as not signed. At start the log is held against the last note of both: a ledger that was put
 //! back, or changed, is refused before anything is signed.
 
 use std::fs;
@@ -10,10 +10,11 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
+use super::Seals;
 use crate::clock;
 use crate::failpoint::{self, Place};
 use crate::hsm::{HsmError, Pool};
@@ -45,6 +46,8 @@ pub struct Sealer {
     pub file: Option<PathBuf>,
     /// Entries of the log when its head was signed last.
     pub sealed: AtomicU64,
+    /// Who has to know whether it is signed.
+    pub seals: Arc<Seals>,
 }
 
 /// Why a head is not signed, or the log is not the one that was signed before.
@@ -144,7 +147,12 @@ impl Sealer {
         let mut failing = false;
         loop {
             pulse.tick().await;
-            match self.seal().await {
+            let sealed = self.seal().await;
+            match &sealed {
+                Ok(()) => self.seals.succeeded(Instant::now()),
+                Err(error) => self.seals.failed(logging::chain(error)),
+            }
+            match sealed {
                 Ok(()) if failing => {
                     log::info!("the log is signed again");
                     failing = false;

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use thiserror::Error;
@@ -18,7 +18,8 @@ use super::load::Loaded;
 use super::reload::{self, Started};
 use super::rules;
 use crate::api::{self, Observation, Readiness};
-use crate::audit::{Diary, DiaryPages, Sealer, SealerError};
+use crate::audit::{Diary, DiaryPages, Sealer, SealerError, Seals};
+use crate::cli::Serve;
 use crate::clock::{self, Clock};
 use crate::config::Limits;
 use crate::failpoint::{self, Place};
@@ -76,7 +77,7 @@ const CLOSE_WAIT: Duration = Duration::from_secs(10);
 const ABANDONED_SECONDS: i64 = 86_400;
 
 /// Runs until SIGTERM or SIGINT, then drains.
-pub(super) async fn run(loaded: Loaded, sockets: Sockets, file: &Path) -> Result<(), RunError> {
+pub(super) async fn run(loaded: Loaded, sockets: Sockets, args: &Serve) -> Result<(), RunError> {
     let metrics = Arc::new(Metrics::new()?);
     let mut signals = Signals::new().map_err(RunError::Signals)?;
     let limits = loaded.config.limits;
@@ -88,8 +89,9 @@ pub(super) async fn run(loaded: Loaded, sockets: Sockets, file: &Path) -> Result
     let (observability_socket, observability) =
         listen(sockets.observability, loaded.config.observability).await?;
     let Assembled { app, started, sealer, pages, config } =
-        assemble(loaded, file, Arc::clone(&metrics))?;
+        assemble(loaded, &args.file.config, Arc::clone(&metrics))?;
     sealer.check().await?;
+    hold_clock(&app, args.trust_clock).await?;
     failpoint::pass(Place::LogChecked);
     tell_start(&app, config).await?;
     tokio::spawn(pages.write(app.ledger.clone()));
@@ -156,6 +158,16 @@ pub(super) async fn run(loaded: Loaded, sockets: Sockets, file: &Path) -> Result
     Ok(())
 }
 
+/// Holds the clock against the log of earlier runs, from now on.
+async fn hold_clock(app: &Issuing, trust_clock: bool) -> Result<(), LedgerError> {
+    match app.ledger.latest_time().await? {
+        Some(_) if trust_clock => log::warn!("the clock is trusted, whatever the log says"),
+        Some(latest) => app.clock.no_earlier_than(latest),
+        None => {}
+    }
+    Ok(())
+}
+
 /// Logs the start, and says which batches an earlier end cut off.
 async fn tell_start(app: &Issuing, config: [u8; 32]) -> Result<(), LedgerError> {
     let open = app.ledger.open_intents().await?;
@@ -214,6 +226,7 @@ fn assemble(loaded: Loaded, file: &Path, metrics: Arc<Metrics>) -> Result<Assemb
         clock: Clock::new(config.synchronised_marker.clone()),
         metrics,
         diary,
+        seals: Arc::new(Seals::new(Instant::now())),
         ledger_keys: OnceCell::new(),
     };
     let sealer = Sealer {
@@ -225,6 +238,7 @@ fn assemble(loaded: Loaded, file: &Path, metrics: Arc<Metrics>) -> Result<Assemb
         origin: config.log.origin.clone(),
         file: config.log.checkpoint.clone(),
         sealed: AtomicU64::new(0),
+        seals: Arc::clone(&app.seals),
     };
     let started = Started {
         file: file.to_owned(),

@@ -4,6 +4,7 @@ use policy::{BatchFault, KeyUnusable};
 use thiserror::Error;
 
 use crate::access::RateError;
+use crate::audit::Unsealed;
 use crate::clock::ClockError;
 use crate::cpu;
 use crate::hcert::HcertError;
@@ -79,6 +80,9 @@ pub enum IssueError {
     /// A stored answer could not be sealed or opened. To blame: the operator (another token) or a bug.
     #[error(transparent)]
     Seal(#[from] SealError),
+    /// The log is not signed any more. To blame: the operator; a repeat helps later.
+    #[error(transparent)]
+    Unsealed(#[from] Unsealed),
     /// The issuer signs at other hours, and no officer has opened its window. Nobody to blame; a
     /// repeat helps once the window opens.
     #[error("signing window is closed, it opens in {retry_after} s")]

@@ -401,6 +401,14 @@ impl Ledger {
         .await
     }
 
+    /// The latest time that the end of the log bears; none: there is no log yet.
+    ///
+    /// # Errors
+    /// As [`Ledger::log_head`].
+    pub async fn latest_time(&self) -> Result<Option<i64>, LedgerError> {
+        self.look(log::latest_time).await
+    }
+
     /// The root of the first `size` entries of the log.
     ///
     /// # Errors

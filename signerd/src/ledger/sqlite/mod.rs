@@ -89,6 +89,11 @@ fn connect(path: &Path) -> Result<Connection, LedgerError> {
         | OpenFlags::SQLITE_OPEN_NO_MUTEX
         | OpenFlags::SQLITE_OPEN_NOFOLLOW;
     let connection = Connection::open_with_flags(path, flags).map_err(refused)?;
+    // Where it may not write SQLite opens for reading, and says so only when it is told to write: then
+    // the connection would stay in use, and the ledger read-only, after the disk is back.
+    if connection.is_readonly("main").map_err(refused)? {
+        return Err(LedgerError::Unavailable { what: "file or disk is read-only", source: None });
+    }
     connection.busy_timeout(BUSY_WAIT).map_err(refused)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
     let journal: String =
