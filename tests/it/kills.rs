@@ -79,6 +79,13 @@ struct Round {
 impl Round {
     fn on(disk: Disk, seed: u64) -> Self {
         let setup = Setup::new();
+        // Batches fail soon after their workers hang, and are released.
+        let pool = setup.text("hsm.toml");
+        for (member, milliseconds) in [("request_deadline_ms", 1_500), ("call_deadline_ms", 1_000)]
+        {
+            let line = pool.lines().find(|line| line.starts_with(member)).expect("the member");
+            setup.change("hsm.toml", line, &format!("{member} = {milliseconds}"));
+        }
         Self {
             clients: Clients::of(&setup),
             token: Token::of(&setup),
@@ -128,6 +135,10 @@ impl Round {
         }
         let status = daemon.wait();
         killer.abort();
+        if matches!(end, End::Place(Place::ReleaseWritten | Place::ReleaseCommitted, _)) {
+            // What stands still does not notice that its daemon is gone.
+            process::signal(&process::of(&self.setup, "hsm-worker"), Signal::KILL);
+        }
         if peer == Peer::Alive {
             self.tally.missed += 1;
         }
@@ -276,10 +287,11 @@ fn killer(daemon: &Daemon, end: End) -> JoinHandle<()> {
                 wait(150).await;
                 send(pid, Signal::TERM);
             }
-            End::Place(Place::ReleaseWritten | Place::ReleaseCommitted, _) => {
+            End::Place(Place::ReleaseWritten | Place::ReleaseCommitted, _) => loop {
+                // A worker that hangs is replaced by one that hangs, until a batch is out of time.
                 wait(60).await;
-                process::signal(&workers, Signal::KILL);
-            }
+                process::signal(&process::workers_of(pid), Signal::STOP);
+            },
             End::Place(..) | End::Sync(_) => {}
         }
     })

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::process;
 use crate::setup::Setup;
 
 /// How long may the daemon take to be ready or to end? A loaded machine starts SoftHSM in seconds.
@@ -96,18 +97,7 @@ impl Daemon {
 
     /// The worker processes: children of the daemon with `hsm-worker` in their command line.
     pub fn workers(&self) -> Vec<Pid> {
-        let own = self.pid().as_raw_nonzero().to_string();
-        let processes = fs::read_dir("/proc").expect("/proc").filter_map(Result::ok);
-        processes
-            .filter_map(|entry| {
-                let pid: i32 = entry.file_name().to_str()?.parse().ok()?;
-                let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
-                // The fourth field, counted behind the parenthesised name, is the parent.
-                let parent = stat.rsplit(')').next()?.split_whitespace().nth(1)?.to_owned();
-                let command = fs::read_to_string(entry.path().join("cmdline")).ok()?;
-                (parent == own && command.contains("hsm-worker")).then(|| Pid::from_raw(pid))?
-            })
-            .collect()
+        process::workers_of(self.pid())
     }
 
     /// Sends a signal to the daemon itself.

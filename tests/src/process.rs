@@ -21,6 +21,22 @@ pub fn of(setup: &Setup, word: &str) -> Vec<Pid> {
         .collect()
 }
 
+/// The worker processes of a daemon: its children with `hsm-worker` in their command line.
+pub fn workers_of(daemon: Pid) -> Vec<Pid> {
+    let own = daemon.as_raw_nonzero().to_string();
+    let processes = fs::read_dir("/proc").expect("/proc").filter_map(Result::ok);
+    processes
+        .filter_map(|entry| {
+            let pid: i32 = entry.file_name().to_str()?.parse().ok()?;
+            let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
+            // The fourth field, counted behind the parenthesised name, is the parent.
+            let parent = stat.rsplit(')').next()?.split_whitespace().nth(1)?.to_owned();
+            let command = fs::read_to_string(entry.path().join("cmdline")).ok()?;
+            (parent == own && command.contains("hsm-worker")).then(|| Pid::from_raw(pid))?
+        })
+        .collect()
+}
+
 /// Whether a process has mapped a file of this name; `None` where it is not ours to see.
 pub fn maps(process: Pid, file: &str) -> Option<bool> {
     let maps = fs::read_to_string(format!("/proc/{}/maps", process.as_raw_nonzero())).ok()?;
