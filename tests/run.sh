@@ -10,7 +10,8 @@
 #   --mutants     also mutation testing of the judge, about an hour; needs cargo-mutants
 #   --nspawn      also a round of signing under a real systemd in a container; needs root
 #
-# Steps: packages format shell tidy deny systemd clippy docs build setup tests fuzz nspawn mutants bench
+# Steps: packages format shell tidy deny systemd clippy docs build setup tests fuzz nspawn kills mutants bench
+# "kills" is run by name alone: 10,000 kills of the daemon, or SIGNERD_KILLS, and a third of it on bad disks.
 # The first step that fails ends the run. What cannot be checked here is named by a line with SKIPPED.
 
 set -euo pipefail
@@ -242,6 +243,13 @@ step_mutants() {
         cargo mutants --package policy --timeout 30 --output target
 }
 
+# The tests make 200 of them; this goes on for hours, and says after every 200 what they came to.
+step_kills() {
+    step_build
+    SIGNERD_KILLS=${SIGNERD_KILLS:-10000} \
+        cargo test --locked --package signerd-tests --test it -- --nocapture --test-threads=2 kills::
+}
+
 step_nspawn() {
     step_build
     tests/nspawn.sh
@@ -250,6 +258,8 @@ step_nspawn() {
 # It runs the binaries beside its own, so that all of them are built in the same profile.
 step_bench() {
     cargo build --release --workspace --bins --locked
+    # The product as it is given away: what the tests ask of it is compiled out again.
+    cargo build --release --bins --locked
     "${CARGO_TARGET_DIR:-target}/release/bench"
     "${CARGO_TARGET_DIR:-target}/release/bench" judging
 }

@@ -309,7 +309,7 @@ fn seed() -> u64 {
 
 fn report(what: &str, seed: u64, tally: &Tally, since: Instant) {
     let places: usize = tally.at_places.values().sum();
-    println!(
+    eprintln!(
         "{what}: {} kills ({places} at {} places, {} inside a sync, {} not reached), {} intents cut off; \
          {} batches answered, {} certificates, {} replays compared, {} checkpoints held; \
          0 lost, 0 doubled, 0 stuck; seed {seed}, {:.0} s",
@@ -365,7 +365,7 @@ async fn a_disk_that_lies_is_found_out() {
     }
     let fault = fault.expect("a disk that kept nothing was not noticed");
     assert!(fault.starts_with("lost: "), "{fault}");
-    println!("a lying disk is found out: {fault}");
+    eprintln!("a lying disk is found out: {fault}");
 }
 
 /// How many kills the first test makes; the other disks take a third of it each.

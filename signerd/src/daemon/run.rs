@@ -143,17 +143,7 @@ pub(super) async fn run(loaded: Loaded, sockets: Sockets, args: &Serve) -> Resul
     let _ = observing.await;
     // A batch whose client is gone is finished all the same.
     let _ = timeout(Duration::from_secs(limits.drain_seconds), routes.idle()).await;
-    failpoint::pass(Place::StopDrained);
-    if timeout(CLOSE_WAIT, tell_stop(&app, &sealer)).await.is_err() {
-        log::warn!("the end is not in the log: the ledger or the token does not answer");
-    }
-    failpoint::pass(Place::StopTold);
-    app.pool.stop().await;
-    // A disk that hangs must not keep the process from ending.
-    if timeout(CLOSE_WAIT, app.ledger.close()).await.is_err() {
-        log::error!("ledger was not closed in time");
-    }
-    failpoint::pass(Place::StopClosed);
+    close(&app, &sealer).await;
     log::info!("ended");
     Ok(())
 }
@@ -177,6 +167,21 @@ async fn tell_start(app: &Issuing, config: [u8; 32]) -> Result<(), LedgerError> 
     let version = env!("CARGO_PKG_VERSION").to_owned();
     app.diary.tell(Fact::DaemonStarted { version, config, open });
     Ok(())
+}
+
+/// Logs the end, and ends the workers and the ledger.
+async fn close(app: &Issuing, sealer: &Sealer) {
+    failpoint::pass(Place::StopDrained);
+    if timeout(CLOSE_WAIT, tell_stop(app, sealer)).await.is_err() {
+        log::warn!("the end is not in the log: the ledger or the token does not answer");
+    }
+    failpoint::pass(Place::StopTold);
+    app.pool.stop().await;
+    // A disk that hangs must not keep the process from ending.
+    if timeout(CLOSE_WAIT, app.ledger.close()).await.is_err() {
+        log::error!("ledger was not closed in time");
+    }
+    failpoint::pass(Place::StopClosed);
 }
 
 /// Logs the end, and signs the log with it.

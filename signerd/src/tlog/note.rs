@@ -213,7 +213,7 @@ impl AuditKey {
 /// Bytes of an uncompressed point on P-256.
 const POINT_BYTES: usize = 65;
 
-/// How the SubjectPublicKeyInfo of every key on P-256 begins (RFC 5480): two lengths, id-ecPublicKey,
+/// How the `SubjectPublicKeyInfo` of every key on P-256 begins (RFC 5480): two lengths, id-ecPublicKey,
 /// prime256v1, and the bit string's head.
 const P256_SPKI: [u8; 26] = [
     0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a,
