@@ -1,7 +1,8 @@
 /*
  * A disk with a volatile cache, and a clock that can be set, under a program that knows of neither.
  *
- *   LD_PRELOAD=faults.so FAULTS_DISK=lost FAULTS_FOLDER=DIR FAULTS_SEED=N [FAULTS_KILL_AT=N] PROGRAM
+ *   LD_PRELOAD=faults.so FAULTS_DISK=lost FAULTS_FOLDER=DIR FAULTS_SEED=N [FAULTS_KILL_AT=N \
+ *       [FAULTS_KILL_FILE=NAME]] PROGRAM
  *   LD_PRELOAD=faults.so FAULTS_READ_ONLY=FILE FAULTS_FOLDER=DIR PROGRAM
  *   LD_PRELOAD=faults.so FAULTS_CLOCK=FILE PROGRAM
  *
@@ -13,8 +14,9 @@
  *   torn    besides, sectors of 512 bytes reach it early, a random choice in random order
  *   lying   nothing ever reaches the file: the disk does not do what fsync asks for
  *
- * With FAULTS_KILL_AT the process ends by SIGKILL inside its Nth fsync of the folder; in torn mode a random
- * choice of the sectors is then in the file and the others are not. Names are not simulated: a file that
+ * With FAULTS_KILL_AT the process ends by SIGKILL inside its Nth fsync of the folder, or of the files there
+ * whose names end with FAULTS_KILL_FILE; in torn mode a random choice of the sectors is then in the file and
+ * the others are not. Names are not simulated: a file that
  * was made, renamed or removed stays so. Files that are mapped (-shm) and locked (.lock) are left alone.
  *
  * Read-only: while FILE exists, nothing in the folder can be written, whatever is open already; a kernel
@@ -46,6 +48,7 @@ typedef struct cache {
     ino_t inode;
     unsigned char *bytes, *dirty;
     size_t size, room;
+    int counted; /* whether FAULTS_KILL_AT counts its synchronisations */
     struct cache *next;
 } cache_t;
 
@@ -53,7 +56,7 @@ static enum { HONEST, LOST, TORN, LYING } mode;
 static char folder[PATH_BYTES];
 static long kill_at, synchronised;
 static unsigned long long seed = 88172645463325252ULL;
-static const char *clock_file, *read_only_file;
+static const char *clock_file, *read_only_file, *kill_file;
 static char inside[DESCRIPTORS];
 static cache_t *caches, *by_descriptor[DESCRIPTORS];
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -93,6 +96,7 @@ __attribute__((constructor)) static void begin(void) {
     const char *disk = getenv("FAULTS_DISK"), *where = getenv("FAULTS_FOLDER");
     const char *number = getenv("FAULTS_SEED"), *at = getenv("FAULTS_KILL_AT");
     clock_file = getenv("FAULTS_CLOCK"), read_only_file = getenv("FAULTS_READ_ONLY");
+    kill_file = getenv("FAULTS_KILL_FILE");
     if (number) seed ^= strtoull(number, NULL, 10) * 0x9E3779B97F4A7C15ULL;
     if (at) kill_at = strtol(at, NULL, 10);
     if (where) snprintf(folder, sizeof folder, "%s/", where);
@@ -191,6 +195,7 @@ static void opened(int descriptor, const char *path, int flags) {
     /* To read a file that nobody has written needs no cache. */
     if (!cache && (flags & O_ACCMODE) == O_RDONLY) return;
     if (!cache) cache = load(descriptor, &status);
+    cache->counted = !kill_file || ends_with(path, kill_file);
     if (flags & O_TRUNC) resize(cache, 0);
     by_descriptor[descriptor] = cache;
 }
@@ -217,7 +222,7 @@ static ssize_t put(cache_t *cache, int descriptor, const void *bytes, size_t len
 
 static int synchronise(cache_t *cache, int descriptor) {
     struct stat status;
-    if (++synchronised == kill_at) {
+    if (cache->counted && ++synchronised == kill_at) {
         if (mode == TORN) write_some(cache, descriptor, 2);
         kill(getpid(), SIGKILL);
     }

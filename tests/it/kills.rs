@@ -44,6 +44,8 @@ enum End {
     Place(Place, u64),
     /// While a disk synchronises for this time.
     Sync(u64),
+    /// While the journal goes into the ledger's file, at the end of a daemon that is told to stop.
+    Checkpoint,
     /// Told to stop, and killed so many milliseconds later.
     Stop(u64),
 }
@@ -54,6 +56,7 @@ struct Tally {
     kills: usize,
     at_places: BTreeMap<&'static str, usize>,
     in_sync: usize,
+    in_checkpoint: usize,
     missed: usize,
     answered: usize,
     replays: usize,
@@ -109,6 +112,7 @@ impl Round {
         faulty = match end {
             End::Place(place, passed) => faulty.killed_at(place, passed),
             End::Sync(number) => faulty.killed_in_sync(number),
+            End::Checkpoint => faulty.killed_in_checkpoint(),
             _ => faulty,
         };
         match Daemon::try_ready(&self.setup, faulty.into_command()) {
@@ -148,7 +152,7 @@ impl Round {
     /// Counts an end; one that was not asked for is a fault.
     fn ended(&mut self, end: End, status: ExitStatus) -> Result<(), Fault> {
         let killed = status.signal() == Some(Signal::KILL.as_raw());
-        let stops = matches!(end, End::Stop(_));
+        let stops = matches!(end, End::Stop(_) | End::Checkpoint);
         hold(killed || (stops && status.success()), || {
             let log = std::fs::read_to_string(self.setup.path("daemon.log")).unwrap_or_default();
             let tail: Vec<&str> = log.lines().rev().take(5).collect();
@@ -157,6 +161,7 @@ impl Round {
         self.tally.kills += usize::from(killed);
         match end {
             End::Place(place, _) => *self.tally.at_places.entry(place.name()).or_default() += 1,
+            End::Checkpoint if killed => self.tally.in_checkpoint += 1,
             End::Sync(_) => self.tally.in_sync += 1,
             _ => {}
         }
@@ -213,7 +218,8 @@ impl Round {
         match self.random.below(8) {
             0 => End::Stop(after / 8),
             1 => End::Workers(after),
-            2 | 3 if self.disk != Disk::Kept => End::Sync(1 + self.random.below(90) as u64),
+            2 | 3 if self.disk != Disk::Kept => End::Sync(1 + self.random.below(60) as u64),
+            4 | 5 if self.disk != Disk::Kept => End::Checkpoint,
             _ => End::Instant(after),
         }
     }
@@ -283,7 +289,8 @@ fn killer(daemon: &Daemon, end: End) -> JoinHandle<()> {
                 wait(after).await;
                 send(pid, Signal::KILL);
             }
-            End::Place(Place::StopDrained | Place::StopTold | Place::StopClosed, _) => {
+            End::Checkpoint
+            | End::Place(Place::StopDrained | Place::StopTold | Place::StopClosed, _) => {
                 wait(150).await;
                 send(pid, Signal::TERM);
             }
@@ -310,12 +317,13 @@ fn seed() -> u64 {
 fn report(what: &str, seed: u64, tally: &Tally, since: Instant) {
     let places: usize = tally.at_places.values().sum();
     eprintln!(
-        "{what}: {} kills ({places} at {} places, {} inside a sync, {} not reached), {} intents cut off; \
+        "{what}: {} kills ({places} at {} places, {} inside a sync, {} inside a checkpoint, {} not reached), {} intents cut off; \
          {} batches answered, {} certificates, {} replays compared, {} checkpoints held; \
          0 lost, 0 doubled, 0 stuck; seed {seed}, {:.0} s",
         tally.kills,
         tally.at_places.len(),
         tally.in_sync,
+        tally.in_checkpoint,
         tally.missed,
         tally.cut_off,
         tally.answered,

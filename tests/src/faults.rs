@@ -64,6 +64,14 @@ impl Faulty {
         self
     }
 
+    /// Ends it by SIGKILL inside the first synchronisation of the ledger's own file, which is written only
+    /// when its journal goes into it; needs a disk.
+    #[must_use]
+    pub fn killed_in_checkpoint(mut self) -> Self {
+        self.0.env("FAULTS_KILL_AT", "1").env("FAULTS_KILL_FILE", "ledger.sqlite");
+        self
+    }
+
     /// Lets nothing in its state folder be written while the file exists.
     #[must_use]
     pub fn read_only_while(mut self, file: &Path, setup: &Setup) -> Self {
@@ -93,7 +101,7 @@ fn library() -> PathBuf {
     let made = std::env::temp_dir().join(format!("signerd-faults-{version}.so"));
     if !made.exists() {
         // Under a name of its own first: another test may be looking for it.
-        let own = made.with_extension(std::process::id().to_string());
+        let own = made.with_extension(uuid::Uuid::new_v4().to_string());
         let mut gcc = Command::new("gcc");
         gcc.args(["-shared", "-fPIC", "-O1", "-D_GNU_SOURCE", "-o"]).arg(&own).arg(&source);
         assert!(gcc.status().is_ok_and(|status| status.success()), "gcc cannot compile faults.c");
