@@ -191,6 +191,9 @@ static void opened(int descriptor, const char *path, int flags) {
     by_descriptor[descriptor] = NULL;
     if (!is_inside(path) || ends_with(path, "-shm") || ends_with(path, ".lock")) return;
     if (real_fstat(descriptor, &status) || !S_ISREG(status.st_mode)) return;
+    cache_t **place = place_of(status.st_dev, status.st_ino);
+    /* A file that is new may have the number of one that a rename has removed. */
+    if (*place && (flags & O_EXCL)) *place = (*place)->next;
     cache_t *cache = *place_of(status.st_dev, status.st_ino);
     /* To read a file that nobody has written needs no cache. */
     if (!cache && (flags & O_ACCMODE) == O_RDONLY) return;
