@@ -226,7 +226,7 @@ fn imports_go_downwards() {
         ("signerd/src/wire/mod.rs", "use crate::api::X;"),
         ("signerd/src/hcert/mod.rs", "use crate::statement::X;"),
         ("signerd/src/issue.rs", "use crate::{wire::{A, B}, server, clock};"),
-        ("signerd/src/ctl/sign.rs", "fn f() { crate::ledger::open() }"),
+        ("signerd/src/ctl/sign.rs", "fn f() { crate::issue::open() }"),
         ("signerd/src/daemon.rs", "use crate::ctl::X;"),
         ("signerd/src/novel.rs", "use crate::wire::X;"),
         ("signerd/src/wire/cbor.rs", "use super::super::api::X;"),
