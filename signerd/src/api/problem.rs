@@ -3,6 +3,7 @@
 //! Operator detail stays in the log, under the request id. Clients learn what they can act on.
 
 use crate::access::RateError;
+use crate::audit::Missing;
 use crate::hcert::HcertError;
 use crate::hsm::{self, HsmError};
 use crate::issue::IssueError;
@@ -87,7 +88,10 @@ pub(super) fn of(error: &IssueError) -> Problem {
             )
             .retry_after(RETRY_PERSON_SECONDS),
         IssueError::Ledger(error) => ledger(error),
-        IssueError::Unsealed(_) => unavailable("ledger.unavailable", "Log not signed"),
+        IssueError::Unsealed(unsealed) => match unsealed.missing {
+            Missing::Place => unavailable("ledger.unavailable", "Log not signed"),
+            Missing::Token => unavailable("hsm.unavailable", "HSM does not sign"),
+        },
         IssueError::Hsm(error) => hsm(error),
         IssueError::Hcert(HcertError::Signature(_)) | IssueError::Incomplete => {
             unavailable("hsm.unavailable", "HSM does not sign")

@@ -11,4 +11,4 @@ mod seals;
 
 pub use diary::{Diary, DiaryPages};
 pub use sealer::{Sealer, SealerError};
-pub use seals::{Seals, UNREADY_AFTER, UNSIGNED_MAX, Unsealed};
+pub use seals::{Missing, Seals, UNREADY_AFTER, UNSIGNED_MAX, Unsealed};

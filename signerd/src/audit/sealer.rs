@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
-use super::Seals;
+use super::{Missing, Seals};
 use crate::clock;
 use crate::failpoint::{self, Place};
 use crate::hsm::{HsmError, Pool};
@@ -104,6 +104,19 @@ pub enum SealerError {
     },
 }
 
+impl SealerError {
+    fn missing(&self) -> Missing {
+        match self {
+            Self::Hsm(_) | Self::Signature(_) => Missing::Token,
+            Self::Ledger(_)
+            | Self::File { .. }
+            | Self::Damaged { .. }
+            | Self::RolledBack { .. }
+            | Self::Rewritten { .. } => Missing::Place,
+        }
+    }
+}
+
 impl Sealer {
     /// Holds the log against what was signed before.
     ///
@@ -150,7 +163,7 @@ impl Sealer {
             let sealed = self.seal().await;
             match &sealed {
                 Ok(()) => self.seals.succeeded(Instant::now()),
-                Err(error) => self.seals.failed(logging::chain(error)),
+                Err(error) => self.seals.failed(error.missing(), logging::chain(error)),
             }
             match sealed {
                 Ok(()) if failing => {

@@ -15,10 +15,21 @@ pub const UNREADY_AFTER: Duration = Duration::from_secs(5);
 /// How long may the log go unsigned before nothing is signed any more?
 pub const UNSIGNED_MAX: Duration = Duration::from_secs(60);
 
+/// What the latest try had to do without.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Missing {
+    /// The signature: what signs no checkpoints signs no certificates either.
+    Token,
+    /// A place for the checkpoint: the ledger, or the file.
+    Place,
+}
+
 /// The log is not signed. To blame: the operator, who finds the cause in it. A repeat helps later.
 #[derive(Clone, Debug, Error, Eq, PartialEq)]
 #[error("the log is not signed: {cause}")]
 pub struct Unsealed {
+    /// What stands in the way.
+    pub missing: Missing,
     /// Why the latest try failed.
     pub cause: String,
 }
@@ -30,7 +41,7 @@ pub struct Seals(Mutex<Latest>);
 #[derive(Debug)]
 struct Latest {
     success: Instant,
-    failure: Option<String>,
+    failure: Option<Unsealed>,
 }
 
 impl Seals {
@@ -46,8 +57,8 @@ impl Seals {
     }
 
     /// It is not.
-    pub fn failed(&self, cause: String) {
-        self.latest().failure = Some(cause);
+    pub fn failed(&self, missing: Missing, cause: String) {
+        self.latest().failure = Some(Unsealed { missing, cause });
     }
 
     /// Whether certificates may be signed.
@@ -66,10 +77,9 @@ impl Seals {
     fn unsealed(&self, now: Instant, longest: Duration) -> Option<Unsealed> {
         let latest = self.latest();
         let since = now.saturating_duration_since(latest.success);
-        (since > longest).then(|| Unsealed {
-            // A disk or a token that hangs has not even failed.
-            cause: latest.failure.clone().unwrap_or_else(|| "no answer yet".to_owned()),
-        })
+        // A disk that hangs has not even failed; a token's calls have a deadline.
+        let hangs = || Unsealed { missing: Missing::Place, cause: "no answer yet".to_owned() };
+        (since > longest).then(|| latest.failure.clone().unwrap_or_else(hangs))
     }
 
     fn latest(&self) -> std::sync::MutexGuard<'_, Latest> {
@@ -80,7 +90,7 @@ impl Seals {
 
 #[cfg(test)]
 mod tests {
-    use super::{Duration, Instant, Seals, UNREADY_AFTER, UNSIGNED_MAX, Unsealed};
+    use super::{Duration, Instant, Missing, Seals, UNREADY_AFTER, UNSIGNED_MAX, Unsealed};
 
     const MOMENT: Duration = Duration::from_millis(1);
 
@@ -92,8 +102,8 @@ mod tests {
         let seals = Seals::new(begin);
         assert_eq!(seals.obstacle(begin + UNREADY_AFTER), None);
         let hung = seals.obstacle(begin + UNREADY_AFTER + MOMENT).unwrap();
-        assert_eq!(hung, Unsealed { cause: "no answer yet".to_owned() });
-        seals.failed("disk is full".to_owned());
+        assert_eq!(hung, Unsealed { missing: Missing::Place, cause: "no answer yet".to_owned() });
+        seals.failed(Missing::Place, "disk is full".to_owned());
         assert_eq!(seals.check(begin + UNSIGNED_MAX), Ok(()));
         let refused = seals.check(begin + UNSIGNED_MAX + MOMENT).unwrap_err();
         assert_eq!(refused.to_string(), "the log is not signed: disk is full");
