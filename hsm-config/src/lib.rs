@@ -51,7 +51,7 @@ pub struct HsmConfig {
     sockets: Vec<PathBuf>,
     front_user: Option<FrontUser>,
     keys: BTreeMap<String, Key>,
-    secret: Selector,
+    secret: Secret,
 }
 
 impl HsmConfig {
@@ -152,9 +152,9 @@ impl HsmConfig {
         self.keys.get(name)
     }
 
-    /// The HMAC key of the token that the ledger's secret is derived from.
+    /// The secret key of the token that the ledger's secret is derived from.
     #[must_use]
-    pub fn secret(&self) -> &Selector {
+    pub fn secret(&self) -> &Secret {
         &self.secret
     }
 }
@@ -194,6 +194,36 @@ impl Algorithm {
             Self::Ps256 => "PS256",
             Self::Es256 => "ES256",
         }
+    }
+}
+
+/// How the ledger's secret is derived from a secret key that never leaves the token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SecretMechanism {
+    /// `CKM_SHA256_HMAC` with a generic secret: the usual way.
+    Sha256Hmac,
+    /// `CKM_AES_CBC` with an AES-256 key, for modules that have no HMAC.
+    AesCbc,
+}
+
+/// The secret key that the ledger's secret is derived from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Secret {
+    selector: Selector,
+    mechanism: SecretMechanism,
+}
+
+impl Secret {
+    /// Where it is in the token.
+    #[must_use]
+    pub const fn selector(&self) -> &Selector {
+        &self.selector
+    }
+
+    /// What the token does with it.
+    #[must_use]
+    pub const fn mechanism(&self) -> SecretMechanism {
+        self.mechanism
     }
 }
 

@@ -27,6 +27,8 @@ use crate::QUEUE_MAX;
 use crate::REQUEST_DEADLINE_MS;
 use crate::SESSIONS_MAX;
 use crate::SOCKET_PATH_BYTES_MAX;
+use crate::Secret;
+use crate::SecretMechanism;
 use crate::Selector;
 use crate::VERSION;
 use crate::WORKERS_MAX;
@@ -78,11 +80,7 @@ fn sections(mut root: Table<'_, '_>, base_dir: &Path) -> Option<HsmConfig> {
     let pool = if root.has("pool") { root.table("pool", "") } else { None };
     let pool = pool.map_or_else(|| Some(Pool::defaults(base_dir)), |t| pool_section(t, base_dir));
     let keys = root.table("key", "add a section [key.NAME]").map(|t| keys(t, base_dir));
-    let secret = root.table("secret", "add [secret] with label").and_then(|mut table| {
-        let selector = selector(&mut table);
-        table.finish("label, id");
-        selector
-    });
+    let secret = root.table("secret", "add [secret] with label").and_then(secret);
     root.finish("version, module, token, pin, pool, key, secret");
 
     let (module, environment) = module?;
@@ -330,6 +328,26 @@ fn key(mut table: Table<'_, '_>, base_dir: &Path) -> Option<Key> {
     table.finish("label, id, algorithm, certificate");
     let certificate = base_dir.join(certificate?.0);
     Some(Key { selector: selector?, algorithm: algorithm?, certificate })
+}
+
+fn secret(mut table: Table<'_, '_>) -> Option<Secret> {
+    let selector = selector(&mut table);
+    let mechanism = if table.has("mechanism") {
+        table.string("mechanism").and_then(|(name, at)| match name.as_str() {
+            "SHA256_HMAC" => Some(SecretMechanism::Sha256Hmac),
+            "AES_CBC" => Some(SecretMechanism::AesCbc),
+            _ => {
+                let problem = format!("the mechanism \"{name}\" is unknown");
+                let remedy = "write \"SHA256_HMAC\", or \"AES_CBC\" where the module has no HMAC";
+                table.fault("mechanism", Some(&at), &problem, remedy);
+                None
+            }
+        })
+    } else {
+        Some(SecretMechanism::Sha256Hmac)
+    };
+    table.finish("label, id, mechanism");
+    Some(Secret { selector: selector?, mechanism: mechanism? })
 }
 
 fn selector(table: &mut Table<'_, '_>) -> Option<Selector> {

@@ -56,7 +56,10 @@ fn a_complete_file_is_read_with_paths_from_its_folder() {
     assert_eq!(ec.selector().id(), Some(&[0x0a, 0xff][..]));
     assert_eq!(ec.certificate(), Path::new("/etc/signerd/ec.pem"));
     assert_eq!(ec.selector().to_string(), "label \"vn-moh-ec\" and id 0aff");
-    assert_eq!(config.secret().label(), Some("pseudonym"));
+    assert_eq!(config.secret().selector().label(), Some("pseudonym"));
+    assert_eq!(config.secret().mechanism(), SecretMechanism::Sha256Hmac);
+    let other = GOOD.replace("[secret]", "[secret]\nmechanism = \"AES_CBC\"");
+    assert_eq!(parse(&other).unwrap().secret().mechanism(), SecretMechanism::AesCbc);
 }
 
 #[test]
@@ -123,6 +126,7 @@ fn each_single_fault_is_refused_with_its_key() {
         ("certificate = \"pki/dsc/vn-moh.pem\"\n", "", "key.vn-moh.certificate"),
         ("[secret]\nlabel = \"pseudonym\"\n", "", "secret"),
         ("[secret]", "[extra]\na = 1\n[secret]", "extra"),
+        ("[secret]", "[secret]\nmechanism = \"MD5_HMAC\"", "secret.mechanism"),
     ];
     for (from, to, key) in cases {
         assert!(GOOD.contains(from), "{from}");

@@ -164,6 +164,38 @@ async fn both_algorithms_sign_through_real_workers() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_module_without_hmac_derives_the_secret_by_aes() {
+    // An AES key of the token gives a secret of its own, the same one after every start; a generic secret
+    // cannot stand in for it, and the fault says what is needed.
+    let token = TestToken::with(&[("ec", Kind::P256)]);
+    token.generate_aes("cipher");
+    let by_aes = |label: &'static str| {
+        token.write_config(move |text| {
+            let from = "[secret]\nlabel = \"pseudonym\"";
+            assert!(text.contains(from), "{text}");
+            text.replace(from, &format!("[secret]\nmechanism = \"AES_CBC\"\nlabel = \"{label}\""))
+        })
+    };
+    let mut secrets = Vec::new();
+    for label in [None, Some("cipher"), Some("cipher")] {
+        // Workers read the file, so that there is one at a time.
+        let config = label.map_or_else(|| token.write_config(|text| text), by_aes);
+        let pool = pool(&token, &config, Arc::new(Unobserved));
+        secrets.push(*pool.token_secret().await.unwrap().expose());
+        pool.stop().await;
+    }
+    assert_eq!(secrets[1], secrets[2]);
+    assert_ne!(secrets[0], secrets[1]);
+    assert!(secrets.iter().all(|secret| *secret != [0; 32]));
+    let config = by_aes("pseudonym");
+    let pool = pool(&token, &config, Arc::new(Unobserved));
+    eventually("the fault is told", || pool.health().fault.is_some()).await;
+    let told = pool.health().fault.unwrap().to_string();
+    assert!(told.contains("AES-256 key that may encrypt"), "{told}");
+    pool.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn only_workers_map_the_module_and_agree_on_the_secret() {
     // The module is mapped by workers and by nobody else, and the secret is the token's.
     let token = TestToken::with(&[("ec", Kind::P256)]);

@@ -93,6 +93,19 @@ impl TestToken {
         self.folder.path().join(name)
     }
 
+    /// Makes an AES-256 key of that label, which encrypts.
+    pub(crate) fn generate_aes(&self, label: &str) {
+        self.tool(&[
+            "--keygen",
+            "--key-type",
+            "AES:32",
+            "--label",
+            label,
+            "--usage-decrypt",
+            "--sensitive",
+        ]);
+    }
+
     /// Makes a key pair of that label.
     pub(crate) fn generate(&self, label: &str, kind: Kind) {
         let kind = match kind {

@@ -29,7 +29,11 @@ use cryptoki::slot::TokenInfo;
 use cryptoki::types::AuthPin;
 use hsm_config::HsmConfig;
 use hsm_config::PinSource;
+use hsm_config::Secret;
+use hsm_config::SecretMechanism;
 use hsm_config::Selector;
+use sha2::Digest as _;
+use sha2::Sha256;
 use zeroize::Zeroizing;
 
 use super::fault::Fault;
@@ -271,19 +275,30 @@ fn read_pin(config: &HsmConfig) -> Result<AuthPin, Fault> {
     Ok(AuthPin::from(pin))
 }
 
-/// An HMAC by a key that never leaves the token, so that only who can log in has the result.
+/// What a key that never leaves the token makes of a constant, so that only who can log in has the result.
+///
+/// Where a module has no HMAC, AES stands in: two blocks of CBC over the digest of the constant, which
+/// nobody tells from chance without the key, as long as the key encrypts nothing else.
 fn derive_secret(
     session: &Session,
-    selector: &Selector,
+    secret: &Secret,
 ) -> Result<Zeroizing<[u8; TOKEN_SECRET_BYTES]>, Fault> {
-    let subject = format!("secret key with {selector}");
-    let handle = find_one(session, ObjectClass::SECRET_KEY, selector, &subject)?;
-    let mac = session.sign(&Mechanism::Sha256Hmac, handle, SECRET_DOMAIN).map_err(|e| {
-        Fault::config(&subject, brief(&e), "it must be a generic secret for CKM_SHA256_HMAC")
-    })?;
-    let mac = Zeroizing::new(mac);
-    <[u8; TOKEN_SECRET_BYTES]>::try_from(&mac[..]).map(Zeroizing::new).map_err(|_| {
-        Fault::config(&subject, format!("its HMAC has {} bytes", mac.len()), "check the module")
+    let subject = format!("secret key with {}", secret.selector());
+    let handle = find_one(session, ObjectClass::SECRET_KEY, secret.selector(), &subject)?;
+    let (made, remedy) = match secret.mechanism() {
+        SecretMechanism::Sha256Hmac => (
+            session.sign(&Mechanism::Sha256Hmac, handle, SECRET_DOMAIN),
+            "it must be a generic secret for CKM_SHA256_HMAC, or secret.mechanism be \"AES_CBC\"",
+        ),
+        SecretMechanism::AesCbc => (
+            session.encrypt(&Mechanism::AesCbc([0; 16]), handle, &Sha256::digest(SECRET_DOMAIN)),
+            "it must be an AES-256 key that may encrypt by CKM_AES_CBC",
+        ),
+    };
+    let made = Zeroizing::new(made.map_err(|e| Fault::config(&subject, brief(&e), remedy))?);
+    <[u8; TOKEN_SECRET_BYTES]>::try_from(&made[..]).map(Zeroizing::new).map_err(|_| {
+        let problem = format!("{} bytes are made by it, not {TOKEN_SECRET_BYTES}", made.len());
+        Fault::config(&subject, problem, "check the module")
     })
 }
 
