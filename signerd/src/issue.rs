@@ -165,6 +165,8 @@ async fn fresh(
                 plan::reject_conflicts(&mut judged, &plan.conflicting(conflicts));
                 ticket = again;
             }
+            // Another appliance is at it, or was: the repeat gets its answer.
+            Intended::Taken => return Err(IssueError::InProgress),
             Intended::OverQuota(over) => {
                 app.diary.tell(batch.refused("quota"));
                 let retry_after = window::next_day_opens_in(rules.signing_window(), now);

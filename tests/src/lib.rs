@@ -20,6 +20,7 @@ pub mod faults;
 pub mod ledger;
 pub mod pki;
 pub mod pool;
+pub mod postgres;
 pub mod process;
 pub mod record;
 pub mod session;

@@ -116,6 +116,8 @@ pub(super) async fn run(loaded: Loaded, sockets: Sockets, args: &Serve) -> Resul
     let observing = tokio::spawn(server::observe(observability_socket, observation, stopped));
     tokio::spawn(systemd::feed_watchdog());
     tokio::spawn(keep_house(Arc::clone(&app)));
+    let fleet = app.ledger.clone();
+    tokio::spawn(async move { fleet.stay_alive().await });
     tokio::spawn(watch_readiness(Arc::clone(&app)));
 
     systemd::ready(&format!("listening on {signing}"));
@@ -213,8 +215,8 @@ fn assemble(loaded: Loaded, file: &Path, metrics: Arc<Metrics>) -> Result<Assemb
     for kind in FaultKind::ALL {
         metrics.worker_faults.with_label_values(&[kind.name()]);
     }
-    let path = config.ledger.clone();
-    let ledger = Ledger::open(Settings { path, retention: config.retention })?;
+    let engine = config.ledger.clone();
+    let ledger = Ledger::open(Settings { engine, retention: config.retention })?;
     failpoint::pass(Place::LedgerOpened);
     let program = std::env::current_exe().map_err(RunError::Program)?;
     let (diary, pages) = Diary::new();

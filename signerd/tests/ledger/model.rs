@@ -150,6 +150,7 @@ impl World {
                 assert!(expected.is_empty());
                 assert_eq!(Some(found), over);
             }
+            Intended::Taken => panic!("there is no other appliance"),
         }
     }
 
