@@ -13,10 +13,12 @@
     reason = "test code: a fault of the test ends the test, and what is skipped is said aloud"
 )]
 
+pub mod balancer;
 pub mod batch;
 pub mod client;
 pub mod daemon;
 pub mod faults;
+pub mod fleet;
 pub mod ledger;
 pub mod pki;
 pub mod pool;

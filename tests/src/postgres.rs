@@ -93,7 +93,9 @@ impl Postgres {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         self.server = Some(Running::start(command));
         let begin = Instant::now();
-        while self.client("postgres").is_none() {
+        // The client blocks, which a test's runtime does not allow on its own thread.
+        let answers = || self.client("postgres").is_some();
+        while !std::thread::scope(|scope| scope.spawn(answers).join().expect("a look")) {
             assert!(begin.elapsed() < PATIENCE, "PostgreSQL does not answer:\n{}", self.log());
             std::thread::sleep(LOOK);
         }
@@ -120,7 +122,6 @@ impl Postgres {
 
     /// Runs statements as the administrator, and gives the columns of the rows that they give.
     pub fn sql(&self, database: &str, statements: &str) -> Vec<Vec<String>> {
-        // The client blocks, which a test's runtime does not allow on its own thread.
         std::thread::scope(|scope| {
             let asked = scope.spawn(|| {
                 let mut client = self.client(database).expect("PostgreSQL");
