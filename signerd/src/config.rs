@@ -55,6 +55,8 @@ pub struct Log {
     pub origin: String,
     /// The name of the audit key in `hsm.toml`.
     pub key: String,
+    /// The name of this appliance in entries; absent: the machine's.
+    pub appliance: Option<String>,
     /// The file that always holds the latest checkpoint; absent: none does.
     pub checkpoint: Option<PathBuf>,
 }
@@ -200,6 +202,7 @@ struct LogSpec {
     origin: String,
     #[serde(default = "audit")]
     key: String,
+    appliance: Option<String>,
     checkpoint: Option<PathBuf>,
 }
 
@@ -306,6 +309,11 @@ impl Spec {
             let remedy = "give the log a name of its own, such as signerd.moh.gov.vn/log";
             faults.add("log.origin", "is not 1 to 200 bytes without spaces and plus", remedy);
         }
+        if self.log.appliance.as_ref().is_some_and(|name| !is_host_name(name)) {
+            let remedy =
+                "give this machine a name such as signerd-1, or leave it out for the host's";
+            faults.add("log.appliance", "is not 1 to 64 of letters, digits, dot, - and _", remedy);
+        }
         limits(&self.limits, faults);
         let retention = Duration::from_secs(u64::from(self.ledger.retention_days) * 86_400);
         let ledger = self.ledger.engine(faults, credentials);
@@ -326,6 +334,7 @@ impl Spec {
                 checkpoint: self.log.checkpoint.map(|file| faults.path(&file)),
                 origin: self.log.origin,
                 key: self.log.key,
+                appliance: self.log.appliance,
             },
             synchronised_marker: self.clock.require_synchronised.then(|| faults.path(&marker)),
             rate: Rate { doses_per_second: rate, burst },
@@ -416,6 +425,11 @@ fn named_file(
         }
     }
     None
+}
+
+fn is_host_name(name: &str) -> bool {
+    let form = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
+    (1..=64).contains(&name.len()) && name.bytes().all(form)
 }
 
 fn limits(limits: &Limits, faults: &mut Faults<'_>) {

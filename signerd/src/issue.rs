@@ -50,6 +50,8 @@ pub struct Issuing {
     pub pool: Pool,
     /// The time.
     pub clock: Clock,
+    /// Which one of a fleet this is, for the log.
+    pub appliance: String,
     /// What Prometheus sees.
     pub metrics: Arc<Metrics>,
     /// What happens outside of a batch, for the log.

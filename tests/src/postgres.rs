@@ -54,7 +54,7 @@ impl Postgres {
 
     /// Starts a server with settings of its own, each `name=value`.
     pub fn with(settings: &[&str]) -> Self {
-        let folder = tempfile::tempdir().expect("a temporary folder");
+        let folder = folder();
         run(Command::new("cp").arg("-a").arg(template()).arg(folder.path().join("data")));
         certificates(folder.path());
         own(folder.path());
@@ -223,6 +223,15 @@ impl Drop for Running {
             self.end(End::Killed);
         }
     }
+}
+
+/// A folder in memory, where there is room: what the tests kill are processes, and every commit waits for
+/// its disk.
+fn folder() -> tempfile::TempDir {
+    let memory = Path::new("/dev/shm");
+    let room = rustix::fs::statvfs(memory).map_or(0, |space| space.f_bavail * space.f_frsize);
+    let folder = if room > 4 << 30 { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
+    folder.expect("a temporary folder")
 }
 
 /// A program of PostgreSQL. Where there is none, tests of it fail: they are not skipped in silence.

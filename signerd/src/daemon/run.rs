@@ -167,7 +167,8 @@ async fn tell_start(app: &Issuing, config: [u8; 32]) -> Result<(), LedgerError> 
         log::warn!(open; "batches were cut off at the last end: each is finished when it is repeated");
     }
     let version = env!("CARGO_PKG_VERSION").to_owned();
-    app.diary.tell(Fact::DaemonStarted { version, config, open });
+    let appliance = Some(app.appliance.clone());
+    app.diary.tell(Fact::DaemonStarted { version, config, open, appliance });
     Ok(())
 }
 
@@ -189,7 +190,8 @@ async fn close(app: &Issuing, sealer: &Sealer) {
 /// Logs the end, and signs the log with it.
 async fn tell_stop(app: &Issuing, sealer: &Sealer) {
     let now = clock::seconds_since_1970();
-    if let Err(error) = app.ledger.record(now, vec![Fact::DaemonStopped]).await {
+    let stopped = Fact::DaemonStopped { appliance: Some(app.appliance.clone()) };
+    if let Err(error) = app.ledger.record(now, vec![stopped]).await {
         log::warn!("the end is not in the log: {error}");
     }
     if let Err(error) = sealer.seal().await {
@@ -230,6 +232,7 @@ fn assemble(loaded: Loaded, file: &Path, metrics: Arc<Metrics>) -> Result<Assemb
         rules: ArcSwap::from_pointee(rules),
         ledger,
         pool,
+        appliance: config.log.appliance.clone().unwrap_or_else(host_name),
         clock: Clock::new(config.synchronised_marker.clone()),
         metrics,
         diary,
@@ -257,6 +260,11 @@ fn assemble(loaded: Loaded, file: &Path, metrics: Arc<Metrics>) -> Result<Assemb
     };
     let (app, started, sealer) = (Arc::new(app), Arc::new(started), Arc::new(sealer));
     Ok(Assembled { app, started, sealer, pages, config: digest })
+}
+
+/// The machine's name.
+fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
 /// Makes the series that the rules name exist, and says when certificates and lists end.

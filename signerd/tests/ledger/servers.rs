@@ -222,9 +222,9 @@ async fn appliances_that_start_at_once_make_one_schema() {
 #[tokio::test]
 async fn a_database_of_another_program_is_refused_and_left_alone() {
     // Tables of others, and a mark like ours by another, are no ledger.
-    for theirs in
-        ["CREATE TABLE theirs (x int)", "CREATE TABLE ledger_schema (program text, version int)"]
-    {
+    let mark = "CREATE TABLE ledger_schema (program text, version int);
+                ALTER TABLE ledger_schema OWNER TO signerd";
+    for theirs in ["CREATE TABLE theirs (x int)", mark] {
         let place = Place::new();
         place.sql(theirs);
         let refusal = open(place.server()).unwrap_err();
