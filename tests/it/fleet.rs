@@ -251,3 +251,29 @@ async fn without_its_server_the_fleet_signs_nothing_and_is_back_with_it() {
     }
     assert_eq!(fleet.issued(), (8, 8));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fleets_configuration_is_checked_without_its_server() {
+    // `signerd check` reads the files of the connection and connects to nobody; what is missing is told with
+    // its member and a remedy.
+    let setup = Setup::new();
+    let table = "[ledger.postgres]\nhost = \"ledger.invalid\"\ndatabase = \"signerd\"\nuser = \"signerd\"\n\
+                 password_file = \"ledger-password\"\nca = \"pki/ca.pem\"\n";
+    setup.change("signerd.toml", "path = \"state/ledger.sqlite\"\n", "");
+    setup.change("signerd.toml", "[log]\n", &format!("{table}\n[log]\n"));
+    let check = || {
+        let output = setup.signerd(&["check"]).output().unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (code, text) = check();
+    assert_eq!(code, Some(78), "{text}");
+    assert!(text.contains("ledger.postgres.password_file"), "{text}");
+    assert!(text.contains("put the password there"), "{text}");
+    std::fs::write(setup.path("ledger-password"), "secret\n").unwrap();
+    assert_eq!(check().0, Some(0), "{}", check().1);
+    std::fs::write(setup.path("pki/empty.pem"), "").unwrap();
+    setup.change("signerd.toml", "\nca = \"pki/ca.pem\"", "\nca = \"pki/empty.pem\"");
+    let (code, text) = check();
+    assert_eq!(code, Some(78), "{text}");
+    assert!(text.contains("ledger.postgres.ca") && text.contains("no certificate in it"), "{text}");
+}

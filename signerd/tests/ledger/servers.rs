@@ -338,3 +338,32 @@ async fn purging_works_in_slices_of_rows_and_bytes() {
     assert_eq!(place.rows("SELECT count(*) FROM answer"), [["0"]]);
     assert!(matches!(begin(&ledger, 5, DIGEST).await, Begin::Expired));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_that_did_not_wait_for_its_standby_is_no_answer() {
+    // While the standby is away a commit waits. Who ends that wait by hand makes the server call it
+    // committed: the caller is told otherwise, and the ledger heals when the standby is no longer asked for.
+    let place = Place::on(Arc::new(Postgres::new()));
+    let ledger = place.open();
+    let attempt = open_batch(&ledger, 1, &[1]).await;
+    place.sql("ALTER SYSTEM SET synchronous_standby_names = 'away'");
+    place.sql("SELECT pg_reload_conf()");
+    let asked = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
+    while place.rows("SHOW synchronous_standby_names") != [["away"]] {
+        tokio::task::yield_now().await;
+    }
+    let finishing = ledger.clone();
+    let finish = tokio::spawn(async move { finishing.finish(attempt, finished(1)).await });
+    while place.rows(asked) != [["1"]] {
+        tokio::task::yield_now().await;
+    }
+    assert!(!finish.is_finished());
+    place.sql("SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'");
+    assert!(told(finish.await.unwrap()).contains("did not wait for its standby"));
+    place.sql("ALTER SYSTEM RESET synchronous_standby_names");
+    place.sql("SELECT pg_reload_conf()");
+    while place.rows("SHOW synchronous_standby_names") != [[""]] {
+        tokio::task::yield_now().await;
+    }
+    assert!(replays(&ledger, 1).await, "it stands in the server all the same");
+}
