@@ -16,8 +16,9 @@ type Sent = JoinHandle<std::io::Result<Answer>>;
 /// How long may a batch take that others must first give up?
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// A fleet whose workers may be held for longer than an appliance lives.
 fn fleet() -> Fleet {
-    Fleet::of(two_workers(&[]))
+    Fleet::of(two_workers(&[("call_deadline_ms", 60_000), ("request_deadline_ms", 90_000)]))
 }
 
 fn send(client: &Client, batch: &Batch) -> Sent {

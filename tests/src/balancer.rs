@@ -31,6 +31,7 @@ impl Balancer {
         let mut text = format!(
             "global\n    maxconn 100\n\
              defaults\n    mode tcp\n    timeout connect 2s\n    timeout client 60s\n    timeout server 60s\n    \
+             timeout check 10s\n    \
              retries 2\n    option redispatch\n\
              listen signerd\n    bind 127.0.0.1:{port}\n    balance roundrobin\n    \
              option httpchk GET /readyz\n    default-server inter 200ms fall 2 rise 1 \

@@ -20,6 +20,7 @@
 mod batch;
 mod check;
 mod claim;
+mod engine;
 mod error;
 mod keys;
 mod log;
@@ -31,7 +32,6 @@ mod store;
 mod window;
 mod writer;
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,6 +41,7 @@ pub use batch::{
 };
 pub use check::{Checked, Damage};
 pub use claim::{Attempt, Ticket};
+pub use engine::{Engine, Settings};
 pub use error::{Blame, Cause, LedgerError, Retry};
 pub use keys::{LedgerKeys, SealError};
 pub use postgres::{Server, ServerTls, Unusable};
@@ -48,50 +49,12 @@ pub use store::{LoggedCertificate, StoredCheckpoint};
 pub use window::{WINDOW_OVERRIDE_SECONDS_MAX, WindowClosing, WindowOverride};
 
 use claim::Claims;
-use postgres::PostgresStore;
 use rules::{Found, Intending};
-use sqlite::SqliteStore;
 use store::Store;
 use writer::{Urgency, Writer};
 
 use crate::failpoint::{self, Place};
 use crate::tlog::note::AuditKey;
-
-/// Where the ledger is and how long it keeps answers.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// What keeps it.
-    pub engine: Engine,
-    /// How long a sealed answer is kept; a later repeat of its request finds it expired.
-    pub retention: Duration,
-}
-
-/// What keeps a ledger.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Engine {
-    /// A file, for one appliance; its folder must exist. Beside it are `-wal`, `-shm` and `.lock`.
-    Sqlite(PathBuf),
-    /// A server, for all appliances of a fleet.
-    Postgres(Server),
-}
-
-impl Engine {
-    /// The file, where it is one.
-    #[must_use]
-    pub fn file(&self) -> Option<&Path> {
-        match self {
-            Self::Sqlite(path) => Some(path),
-            Self::Postgres(_) => None,
-        }
-    }
-
-    fn open(self) -> Result<Box<dyn Store>, LedgerError> {
-        Ok(match self {
-            Self::Sqlite(path) => Box::new(SqliteStore::open(&path)?),
-            Self::Postgres(server) => Box::new(PostgresStore::open(server)?),
-        })
-    }
-}
 
 /// The handle that every task has a copy of.
 #[derive(Clone, Debug)]
@@ -173,10 +136,7 @@ impl Ledger {
     /// [`LedgerError::SchemaTooNew`] or [`LedgerError::Unavailable`], each by its own cause.
     pub fn open(settings: Settings) -> Result<Self, LedgerError> {
         let Settings { engine, retention } = settings;
-        let pulse = match engine {
-            Engine::Sqlite(_) => None,
-            Engine::Postgres(_) => Some(postgres::PULSE),
-        };
+        let pulse = engine.pulse();
         let writer = Writer::start(move || engine.open())?;
         let retention_seconds = i64::try_from(retention.as_secs()).unwrap_or(i64::MAX);
         Ok(Self { writer, claims: Claims::default(), retention_seconds, pulse })
