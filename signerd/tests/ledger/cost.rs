@@ -57,12 +57,20 @@ async fn cost_per_certificate_on_a_server() {
     let place = shared::Place::new();
     let ledger = shared::open(place.over_tls()).unwrap();
     ledger.probe().await.unwrap();
-    let (began, cpu_before) = (Instant::now(), writer_ms());
+    let written = || {
+        let query = "SELECT round(pg_current_wal_lsn() - '0/0')";
+        place.rows(query)[0][0].parse::<f64>().unwrap()
+    };
+    let (began, cpu_before, written_before) = (Instant::now(), writer_ms(), written());
     fill(&ledger).await;
     let (elapsed, cpu) = (began.elapsed(), writer_ms() - cpu_before);
     let each = |total: f64| total / f64::from(BATCHES * CERTIFICATES);
     println!("writer's processor time  {:6.1} µs a certificate", each(cpu * 1e3));
     println!("elapsed                  {:6.1} µs a certificate", each(elapsed.as_secs_f64() * 1e6));
+    println!(
+        "journal                  {:6.1} bytes a certificate",
+        each(written() - written_before)
+    );
     let size = "SELECT relname, pg_table_size(oid), pg_indexes_size(oid) FROM pg_class
                 WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace
                 ORDER BY pg_total_relation_size(oid) DESC LIMIT 6";
