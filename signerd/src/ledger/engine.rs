@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::LedgerError;
-use super::postgres::{self, PostgresStore, Server};
+use super::postgres::{PULSE, PostgresStore, Server};
 use super::sqlite::SqliteStore;
 use super::store::Store;
 
@@ -33,7 +33,7 @@ impl Engine {
     pub(super) fn pulse(&self) -> Option<Duration> {
         match self {
             Self::Sqlite(_) => None,
-            Self::Postgres(_) => Some(postgres::PULSE),
+            Self::Postgres(_) => Some(PULSE),
         }
     }
 

@@ -35,6 +35,7 @@ mod writer;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use self::postgres::{Server, ServerTls, Unusable};
 pub use batch::{
     BatchRef, CERTIFICATES_MAX, DoseConflict, Finished, IntendedCertificate, Intent, OverQuota,
     REJECTIONS_MAX, Reissue, Rejection, StoredCertificate, StoredIntent,
@@ -44,7 +45,6 @@ pub use claim::{Attempt, Ticket};
 pub use engine::{Engine, Settings};
 pub use error::{Blame, Cause, LedgerError, Retry};
 pub use keys::{LedgerKeys, SealError};
-pub use postgres::{Server, ServerTls, Unusable};
 pub use store::{LoggedCertificate, StoredCheckpoint};
 pub use window::{WINDOW_OVERRIDE_SECONDS_MAX, WindowClosing, WindowOverride};
 
