@@ -15,7 +15,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use postgres::{Client, Config, NoTls, SimpleQueryMessage};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// How long may the server take to start or to end?
@@ -76,7 +76,9 @@ impl Postgres {
             .map(|file| self.folder.path().join(file).display().to_string());
         let certificate = format!("ssl_cert_file={certificate}");
         let (key, log) = (format!("ssl_key_file={key}"), self.folder.path().join("log"));
+        let authority = format!("ssl_ca_file={}", self.ca().display());
         let own = [
+            &authority,
             &socket,
             &port,
             "listen_addresses=127.0.0.1",
@@ -164,6 +166,17 @@ impl Postgres {
     /// The authority of the server's certificate, which names `localhost`.
     pub fn ca(&self) -> PathBuf {
         self.folder.path().join("ca.pem")
+    }
+
+    /// The role's certificate and its key.
+    pub fn identity(&self) -> (PathBuf, PathBuf) {
+        (self.folder.path().join("client.pem"), self.folder.path().join("client.key"))
+    }
+
+    /// Says anew who may come over TLS, by a method of `pg_hba.conf`.
+    pub fn admit(&self, method: &str) {
+        fs::write(self.data().join("pg_hba.conf"), access(method)).expect("pg_hba.conf");
+        self.sql("postgres", "SELECT pg_reload_conf()");
     }
 
     /// The file with the role's password.
@@ -302,8 +315,7 @@ fn template() -> PathBuf {
         let mut initdb = as_user(&program("initdb"));
         initdb.args(["--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8"]);
         run(initdb.arg("--no-sync").arg("-D").arg(&data).stdout(Stdio::null()));
-        let access = "local all all trust\nhostssl all all 127.0.0.1/32 scram-sha-256\n";
-        fs::write(data.join("pg_hba.conf"), access).expect("pg_hba.conf");
+        fs::write(data.join("pg_hba.conf"), access("scram-sha-256")).expect("pg_hba.conf");
         let mut single = as_user(&program("postgres"));
         single.args(["--single", "-D"]).arg(&data).arg("postgres").stdout(Stdio::null());
         let mut single = single.stdin(Stdio::piped()).spawn().expect("postgres --single");
@@ -317,7 +329,11 @@ fn template() -> PathBuf {
     data
 }
 
-/// An authority, the server's certificate by it, and the role's password.
+fn access(method: &str) -> String {
+    format!("local all all trust\nhostssl all all 127.0.0.1/32 {method}\n")
+}
+
+/// An authority, the server's and the role's certificate by it, and the role's password.
 fn certificates(folder: &Path) {
     let mut params = CertificateParams::new(Vec::new()).expect("parameters");
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -327,6 +343,12 @@ fn certificates(folder: &Path) {
     let server = CertificateParams::new(vec!["localhost".to_owned()]).expect("parameters");
     let server = server.signed_by(&key, &ca).expect("a certificate");
     let write = |name: &str, text: &str| fs::write(folder.join(name), text).expect("a file");
+    let role = KeyPair::generate().expect("a key");
+    let mut params = CertificateParams::new(Vec::new()).expect("parameters");
+    params.distinguished_name.push(DnType::CommonName, USER);
+    let client = params.signed_by(&role, &ca).expect("a certificate");
+    write("client.pem", &client.pem());
+    write("client.key", &role.serialize_pem());
     write("ca.pem", &ca.pem());
     write("server.pem", &server.pem());
     write("server.key", &key.serialize_pem());

@@ -116,8 +116,7 @@ pub(super) async fn run(loaded: Loaded, sockets: Sockets, args: &Serve) -> Resul
     let observing = tokio::spawn(server::observe(observability_socket, observation, stopped));
     tokio::spawn(systemd::feed_watchdog());
     tokio::spawn(keep_house(Arc::clone(&app)));
-    let fleet = app.ledger.clone();
-    tokio::spawn(async move { fleet.stay_alive().await });
+    tokio::spawn(stay_alive(Arc::clone(&app)));
     tokio::spawn(watch_readiness(Arc::clone(&app)));
 
     systemd::ready(&format!("listening on {signing}"));
@@ -371,6 +370,11 @@ impl Signals {
             _ = self.hangup.recv() => Wanted::Reload,
         }
     }
+}
+
+/// Keeps the others of a fleet from taking over what is at work here.
+async fn stay_alive(app: Arc<Issuing>) {
+    app.ledger.stay_alive().await;
 }
 
 async fn keep_house(app: Arc<Issuing>) {

@@ -3,6 +3,7 @@
 use std::fs;
 use std::sync::Arc;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use signerd::ledger::{Begin, Finished, Ledger, LedgerError, LedgerKeys, Server};
 
@@ -366,4 +367,29 @@ async fn a_commit_that_did_not_wait_for_its_standby_is_no_answer() {
         tokio::task::yield_now().await;
     }
     assert!(replays(&ledger, 1).await, "it stands in the server all the same");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_the_server_asks_for_a_certificate_it_is_shown() {
+    // A server that knows its clients by certificate admits the one that has it, without a password, and no
+    // other.
+    let place = Place::on(Arc::new(Postgres::new()));
+    place.postgres.admit("cert");
+    let without = Server { password: None, ..place.over_tls() };
+    let mut with = without.clone();
+    with.tls.as_mut().unwrap().identity = Some(place.postgres.identity());
+    let begin = Instant::now();
+    let ledger = loop {
+        match open(with.clone()) {
+            Ok(ledger) => break ledger,
+            // The server has not read its file yet.
+            Err(error) => assert!(begin.elapsed() < Duration::from_secs(20), "{error}"),
+        }
+    };
+    let text = told(open(without));
+    assert!(text.contains("certificate"), "{text}");
+    answered(&ledger, 1, &[1]).await;
+    let (certificate, _) = place.postgres.identity();
+    with.tls.as_mut().unwrap().identity = Some((certificate.clone(), certificate));
+    assert!(told(open(with)).contains("client.pem"));
 }
