@@ -42,7 +42,7 @@ pub use batch::{
 };
 pub use check::{Checked, Damage};
 pub use claim::{Attempt, Ticket};
-pub use engine::{Engine, Settings};
+pub use engine::{Engine, Settings, backup, check};
 pub use error::{Blame, Cause, LedgerError, Retry};
 pub use keys::{LedgerKeys, SealError};
 pub use store::{LoggedCertificate, StoredCheckpoint};
@@ -54,7 +54,6 @@ use store::Store;
 use writer::{Urgency, Writer};
 
 use crate::failpoint::{self, Place};
-use crate::tlog::note::AuditKey;
 
 /// The handle that every task has a copy of.
 #[derive(Clone, Debug)]
@@ -64,34 +63,6 @@ pub struct Ledger {
     retention_seconds: i64,
     /// How often the others must hear of us; none: there are no others.
     pulse: Option<Duration>,
-}
-
-/// Copies a ledger that may be in use to a file that does not exist yet, and gives its size in bytes;
-/// tells how many pages of how many are copied, as it goes.
-///
-/// # Errors
-/// [`LedgerError::CannotOpen`] for either file, [`LedgerError::Corrupt`] and [`LedgerError::Unavailable`];
-/// there is no copy then.
-pub fn backup(
-    ledger: &Path,
-    copy: &Path,
-    progress: &mut dyn FnMut(u64, u64),
-) -> Result<u64, LedgerError> {
-    sqlite::backup::backup(ledger, copy, progress)
-}
-
-/// Checks a ledger that no daemon has open, against the audit key and under the log's name; tells how many
-/// entries of how many were looked at, as it goes.
-///
-/// # Errors
-/// [`Damage`]: the first thing that does not fit.
-pub fn check(
-    ledger: &Path,
-    expected: (&AuditKey, &str),
-    progress: &mut dyn FnMut(u64, u64),
-) -> Result<Checked, Damage> {
-    let mut store = SqliteStore::open_as_is(ledger)?;
-    check::check(&mut store, expected, progress)
 }
 
 /// What a request finds when it begins.

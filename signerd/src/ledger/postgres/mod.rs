@@ -73,10 +73,20 @@ pub(super) struct PostgresStore {
     /// Who this process is, until it ends.
     incarnation: Uuid,
     session: Option<Session>,
+    purpose: Purpose,
     /// Entries of the log: in the group at work, before the command at work, after the last commit.
     size: u64,
     size_before: u64,
     size_committed: u64,
+}
+
+/// What a store is opened for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Purpose {
+    /// To work on it, as one of the fleet.
+    Work,
+    /// To read what was committed at one moment, while the fleet goes on; also from a standby.
+    Look,
 }
 
 /// A connection and what was prepared on it.
@@ -90,28 +100,45 @@ struct Session {
 impl PostgresStore {
     /// Connects, and brings the schema up to date.
     pub(super) fn open(server: Server) -> Result<Self, LedgerError> {
-        let mut session = Session::connect(&server)?;
+        let mut session = Session::connect(&server, Purpose::Work)?;
         schema::migrate(&mut session.client)?;
+        Ok(Self::over(server, session, Purpose::Work))
+    }
+
+    /// Connects to a ledger of this release, to read it as it is.
+    pub(super) fn open_as_is(server: Server) -> Result<Self, LedgerError> {
+        let mut session = Session::connect(&server, Purpose::Look)?;
+        schema::require_newest(&mut session.client)?;
+        Ok(Self::over(server, session, Purpose::Look))
+    }
+
+    fn over(server: Server, session: Session, purpose: Purpose) -> Self {
         let incarnation = Uuid::new_v4();
         let session = Some(session);
         let (size, size_before, size_committed) = (0, 0, 0);
-        Ok(Self { server, incarnation, session, size, size_before, size_committed })
+        Self { server, incarnation, session, purpose, size, size_before, size_committed }
     }
 
     fn begin(&mut self) -> Result<(), LedgerError> {
         let session = match self.session.take() {
             Some(session) => session,
-            None => Session::connect(&self.server)?,
+            None => Session::connect(&self.server, self.purpose)?,
         };
         let session = self.session.insert(session);
         // After the lock: the wait for it must not count as life.
-        let begun = session.client.simple_query(&format!(
-            "BEGIN; SELECT size FROM log_head FOR UPDATE;
-             INSERT INTO appliance (incarnation, alive_until) VALUES ('{}', {})
-             ON CONFLICT (incarnation) DO UPDATE SET alive_until = excluded.alive_until",
-            self.incarnation,
-            alive_until(),
-        ));
+        let begun = match self.purpose {
+            Purpose::Work => format!(
+                "BEGIN; SELECT size FROM log_head FOR UPDATE;
+                 INSERT INTO appliance (incarnation, alive_until) VALUES ('{}', {})
+                 ON CONFLICT (incarnation) DO UPDATE SET alive_until = excluded.alive_until",
+                self.incarnation,
+                alive_until(),
+            ),
+            Purpose::Look => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
+                 SELECT size FROM log_head"
+                .to_owned(),
+        };
+        let begun = session.client.simple_query(&begun);
         let size = begun.map_err(refused)?.iter().find_map(|message| match message {
             SimpleQueryMessage::Row(row) => row.get(0)?.parse().ok(),
             _ => None,
@@ -178,11 +205,15 @@ impl PostgresStore {
 type Values<'a> = &'a [&'a (dyn ToSql + Sync)];
 
 impl Session {
-    fn connect(server: &Server) -> Result<Self, LedgerError> {
+    fn connect(server: &Server, purpose: Purpose) -> Result<Self, LedgerError> {
         let warned = Arc::new(AtomicBool::new(false));
         let heard = Arc::clone(&warned);
-        let mut client = server.connect(move || heard.store(true, Ordering::Relaxed))?;
+        let mut client = server.connect(purpose, move || heard.store(true, Ordering::Relaxed))?;
         client.batch_execute(&settings()).map_err(refused)?;
+        if purpose == Purpose::Look {
+            // Nobody waits for a reader, and one that counts all rows takes its time.
+            client.batch_execute("SET statement_timeout = 0").map_err(refused)?;
+        }
         let safe = client
             .query_one(
                 "SELECT current_setting('fsync')::bool AND current_setting('full_page_writes')::bool",
@@ -210,6 +241,9 @@ impl Session {
 impl Drop for PostgresStore {
     /// The others need not wait for the end of this life: nobody works on its batches any more.
     fn drop(&mut self) {
+        if self.purpose == Purpose::Look {
+            return;
+        }
         let gone = format!("DELETE FROM appliance WHERE incarnation = '{}'", self.incarnation);
         // Where it cannot be said, time will tell.
         let _ = self.run(&gone);

@@ -11,7 +11,7 @@ use super::super::batch::{DoseConflict, Intent, Rejection, StoredCertificate};
 use super::super::claim::AttemptKey;
 use super::super::store::{
     Answered, BatchRow, Holder, LoggedCertificate, OpenAttempt, OpenBatch, Removed, Store,
-    StoredCheckpoint,
+    StoredCheckpoint, without_gap,
 };
 use super::super::window::{WindowClosing, WindowOverride};
 use super::super::{BatchRef, LedgerError};
@@ -308,10 +308,11 @@ impl Store for PostgresStore {
     fn entries(&mut self, first: u64, count: usize) -> Result<Vec<Vec<u8>>, LedgerError> {
         let count = i64::try_from(count).unwrap_or(i64::MAX);
         let rows = self.list(
-            "SELECT entry FROM log_entry WHERE number >= $1 ORDER BY number LIMIT $2",
+            "SELECT number, entry FROM log_entry WHERE number >= $1 ORDER BY number LIMIT $2",
             &[&stored(first), &count],
         )?;
-        rows.iter().map(|row| column(row, 0)).collect()
+        let read = |row: &Row| Ok((number(row, 0)?, column(row, 1)?));
+        Ok(without_gap(first, rows.iter().map(read).collect::<Result<_, LedgerError>>()?))
     }
 
     fn tile(&mut self, id: TileId) -> Result<Vec<u8>, LedgerError> {
@@ -369,6 +370,16 @@ impl Store for PostgresStore {
             &[&size, &at, &checkpoint.note],
         )
         .map(drop)
+    }
+
+    fn check_engine(&mut self) -> Result<(), LedgerError> {
+        // Its files are the server's to check (pg_amcheck, pg_checksums).
+        let orphans = "SELECT batch FROM certificate
+             WHERE NOT EXISTS (SELECT FROM batch WHERE batch.id = certificate.batch) LIMIT 1";
+        match self.find(orphans, &[])? {
+            None => Ok(()),
+            Some(_) => Err(failure::damaged("a certificate belongs to a batch that is not there")),
+        }
     }
 
     fn beat(&mut self) -> Result<(), LedgerError> {

@@ -180,6 +180,19 @@ pub(super) fn migrate(client: &mut Client) -> Result<(), LedgerError> {
     transaction.commit().map_err(refused)
 }
 
+/// Refuses a database of another release, older or newer, and one of another program.
+pub(super) fn require_newest(client: &mut Client) -> Result<(), LedgerError> {
+    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+    let mut transaction = client.transaction().map_err(refused)?;
+    match version(&mut transaction)? {
+        found if found > known => Err(LedgerError::SchemaTooNew { found, known }),
+        found if found < known => {
+            Err(damaged("database is empty or of an earlier release: start the daemon on it once"))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// The version of the schema; 0: the database is empty.
 fn version(transaction: &mut Transaction<'_>) -> Result<i64, LedgerError> {
     let query = "SELECT to_regclass('public.ledger_schema') IS NOT NULL,

@@ -20,6 +20,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::super::{Cause, LedgerError};
+use super::Purpose;
 use super::failure::refused;
 
 /// How long may one address take to answer? Two of them fit into what a caller waits.
@@ -82,12 +83,16 @@ impl Server {
         self.tls.as_ref().map_or(Ok(()), |tls| tls.client().map(drop))
     }
 
-    /// Connects to whichever address of the name takes writes; `warned` hears of every warning.
+    /// Connects, for work to whichever address of the name takes writes; `warned` hears of every warning.
     pub(super) fn connect(
         &self,
+        purpose: Purpose,
         warned: impl Fn() + Send + Sync + 'static,
     ) -> Result<Client, LedgerError> {
         let mut config = self.config().map_err(unavailable)?;
+        if purpose == Purpose::Work {
+            config.target_session_attrs(TargetSessionAttrs::ReadWrite);
+        }
         config.notice_callback(move |notice| match notice.parsed_severity() {
             Some(Severity::Notice | Severity::Info | Severity::Log | Severity::Debug) => {}
             _ => warned(),
@@ -113,7 +118,6 @@ impl Server {
             .dbname(&self.database)
             .user(&self.user)
             .application_name("signerd")
-            .target_session_attrs(TargetSessionAttrs::ReadWrite)
             .connect_timeout(CONNECT_WAIT)
             .tcp_user_timeout(UNACKNOWLEDGED_WAIT)
             .keepalives_idle(IDLE_ASK)
