@@ -227,13 +227,19 @@ async fn a_quota_and_a_dose_hold_across_appliances() {
 #[tokio::test(flavor = "multi_thread")]
 async fn without_its_server_the_fleet_signs_nothing_and_is_back_with_it() {
     // The server killed: nothing is signed, 503 ledger.unavailable, not ready. Started again: ready, by
-    // itself, and the same batch passes; what was answered before is replayed.
+    // itself, and the same batch passes; what was answered before is replayed, and what was in the middle
+    // is finished by another appliance, although the one that began it lives.
     let mut fleet = fleet();
     let mut daemons = fleet.ready();
     let (clients, evidence) = (clients(&fleet), Evidence::of(&fleet.setups[0]));
     let before = Batch::about(&evidence, "vn-moh", 2);
     let answered = clients[0].sign(before.body.clone()).await.unwrap();
+    let middle = Batch::about(&evidence, "vn-moh", 2);
+    let workers = daemons[0].workers();
+    let sent = send_and_hold(&fleet, &mut daemons[0], &clients[0], &middle);
     fleet.postgres.stop(End::Killed);
+    process::signal(&workers, Signal::CONT);
+    assert_eq!(refusal(&sent.await.unwrap().unwrap()), (503, "ledger.unavailable".to_owned()));
     let batch = Batch::about(&evidence, "vn-moh", 2);
     for (client, daemon) in clients.iter().zip(&mut daemons) {
         let refused = client.sign(batch.body.clone()).await.unwrap();
@@ -250,7 +256,11 @@ async fn without_its_server_the_fleet_signs_nothing_and_is_back_with_it() {
         assert!(is_replayed(&again) && again.body == answered.body);
         assert_eq!(client.sign(batch.body.clone()).await.unwrap().statuses(), ["issued"; 2]);
     }
-    assert_eq!(fleet.issued(), (8, 8));
+    let (answer, _) = repeat(&clients[1], &middle).await;
+    let stored = fleet.batch(&middle.id).unwrap();
+    assert_eq!(stored.attempt, 2);
+    assert_eq!(certificates(&answer), (stored.issued_at, stored.certificates));
+    assert_eq!(fleet.issued(), (12, 12));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -113,15 +113,22 @@ impl Ledger {
         Ok(Self { writer, claims: Claims::default(), retention_seconds, pulse })
     }
 
-    /// Tells the other appliances that this one works, for as long as it is polled; ends at once where
-    /// there are none. What cannot be told now is told the next time.
+    /// Tells the other appliances that this one works, and leaves them the batches that no task here works
+    /// on any more, for as long as it is polled; ends at once where there are none. What cannot be told
+    /// now is told the next time.
     pub async fn stay_alive(&self) {
         let Some(pulse) = self.pulse else { return };
         let mut pulse = tokio::time::interval(pulse);
         // A machine that was paused has one beat to make up for, not all of them.
         pulse.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        while !matches!(self.probe().await, Err(LedgerError::Closed)) {
+        loop {
             pulse.tick().await;
+            let claims = self.claims.clone();
+            let told =
+                self.look(move |store| rules::let_go(store, &|batch| claims.holds(batch))).await;
+            if matches!(told, Err(LedgerError::Closed)) {
+                return;
+            }
         }
     }
 

@@ -349,6 +349,20 @@ pub(super) fn open_intents(store: &mut dyn Store) -> Result<u32, LedgerError> {
     Ok(counted(open.filter(|open| open.holder != Holder::Elsewhere).count()))
 }
 
+/// Leaves the open intents of this appliance that no task works on any more to whoever repeats them: what
+/// cut a task off, such as a server that was away, need not have ended the appliance.
+pub(super) fn let_go(
+    store: &mut dyn Store,
+    at_work: &dyn Fn(&BatchRef) -> bool,
+) -> Result<(), LedgerError> {
+    for open in store.open_batches(i64::MAX)? {
+        if open.holder == Holder::Us && !at_work(&open.batch) {
+            store.let_go(open.row)?;
+        }
+    }
+    Ok(())
+}
+
 /// Frees the open intents older than a time that nobody works on, and gives their number.
 pub(super) fn release_idle(
     store: &mut dyn Store,

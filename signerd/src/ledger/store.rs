@@ -64,6 +64,8 @@ pub(super) trait Store: Send {
     fn set_entry(&mut self, row: i64, entry: u64) -> Result<(), LedgerError>;
     /// Makes an attempt the current one, held by this appliance.
     fn set_attempt(&mut self, attempt: AttemptKey) -> Result<(), LedgerError>;
+    /// Leaves an open batch of this appliance to whoever repeats it, wherever.
+    fn let_go(&mut self, row: i64) -> Result<(), LedgerError>;
     /// Stores the answer of a batch, the digests of what was signed and where the log has them.
     fn insert_answer(&mut self, row: i64, finished: &Answered<'_>) -> Result<(), LedgerError>;
     /// Removes a batch that was not answered, with all that belongs to it, and tells what it was;

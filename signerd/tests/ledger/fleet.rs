@@ -2,6 +2,8 @@
 //!
 //! Each `Ledger` of these tests is an appliance: a connection, claims and a life of its own.
 
+use std::time::{Duration, Instant};
+
 use signerd::ledger::{
     Begin, DoseConflict, Intended, Intent, Ledger, LedgerError, Reissue, Ticket,
 };
@@ -29,7 +31,7 @@ async fn any_appliance_answers_a_repeat_begun_on_another() {
 #[tokio::test]
 async fn a_batch_that_a_living_appliance_works_on_is_in_progress_everywhere() {
     // The repeat elsewhere is turned away, other bytes conflict; neither housekeeping nor a start there
-    // touches or counts the batch. Left by its task it still belongs to its appliance.
+    // touches or counts the batch. Left by its task it belongs to its appliance until that says otherwise.
     let place = Place::new();
     let (one, other) = (place.open(), place.open());
     let attempt = open_batch(&one, 1, &[1]).await;
@@ -43,6 +45,34 @@ async fn a_batch_that_a_living_appliance_works_on_is_in_progress_everywhere() {
     let attempt = one.resume(ticket, NOW).await.unwrap();
     one.finish(attempt, finished(1)).await.unwrap();
     assert!(replays(&other, 1).await);
+}
+
+#[tokio::test]
+async fn an_appliance_that_lives_on_leaves_what_no_task_works_on_any_more() {
+    // A task that was cut off, as by a server that was away: at the next pulse the batch is anybody's, and
+    // what other tasks work on stays theirs.
+    let place = Place::new();
+    let (one, other) = (place.open(), place.open());
+    let at_work = open_batch(&one, 1, &[1]).await;
+    drop(open_batch(&one, 2, &[2]).await);
+    assert!(matches!(begin(&other, 2, DIGEST).await, Begin::InProgress));
+    let living = one.clone();
+    let pulse = tokio::spawn(async move { living.stay_alive().await });
+    let since = Instant::now();
+    let ticket = loop {
+        match begin(&other, 2, DIGEST).await {
+            Begin::Resume(ticket, _) => break ticket,
+            _ => assert!(since.elapsed() < Duration::from_secs(20), "it is never left"),
+        }
+    };
+    let attempt = other.resume(ticket, NOW).await.unwrap();
+    assert_eq!(attempt.number(), 2);
+    other.finish(attempt, finished(1)).await.unwrap();
+    assert!(replays(&one, 2).await);
+    assert!(matches!(begin(&other, 1, DIGEST).await, Begin::InProgress));
+    one.finish(at_work, finished(1)).await.unwrap();
+    one.close().await;
+    pulse.await.unwrap();
 }
 
 #[tokio::test]

@@ -189,6 +189,11 @@ impl Store for PostgresStore {
         self.execute(statement, &[&attempt.row, &i64::from(attempt.number), &own]).map(drop)
     }
 
+    fn let_go(&mut self, row: i64) -> Result<(), LedgerError> {
+        let statement = "UPDATE batch SET holder = $2 WHERE id = $1 AND answered_at IS NULL";
+        self.execute(statement, &[&row, &Uuid::nil()]).map(drop)
+    }
+
     fn insert_answer(&mut self, row: i64, answered: &Answered<'_>) -> Result<(), LedgerError> {
         self.execute(
             "UPDATE batch SET answered_at = $2, signed_entry = $3 WHERE id = $1",
