@@ -6,7 +6,7 @@
 mod place {
     pub(crate) use crate::place::{
         DIGEST, NOW, OTHER_DIGEST, Place, RETENTION, answered, batch, begin, contains, finished,
-        fresh, intend, intent, open, open_batch, replays, resumable,
+        fresh, intend, intent, open, open_batch, reopen, replays, resumable,
     };
 }
 

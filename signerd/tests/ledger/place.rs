@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::Row;
 use rusqlite::types::Value;
@@ -34,7 +34,7 @@ impl Place {
     }
 
     pub(crate) fn open(&self) -> Ledger {
-        open(&self.path()).unwrap()
+        reopen(&self.path())
     }
 
     /// Looks into the ledger as an auditor does; a column that is NULL is empty.
@@ -60,6 +60,19 @@ impl Place {
             fs::copy(self.journal(), copy.journal()).unwrap();
         }
         copy
+    }
+}
+
+/// Opens a ledger that nobody has open any more. Other tests of this process start servers: between fork and
+/// exec such a child has a copy of every lock.
+pub(crate) fn reopen(path: &Path) -> Ledger {
+    let begin = Instant::now();
+    loop {
+        match open(path) {
+            Ok(ledger) => return ledger,
+            Err(LedgerError::InUse { .. }) if begin.elapsed() < Duration::from_secs(5) => {}
+            Err(error) => panic!("{error}"),
+        }
     }
 }
 
