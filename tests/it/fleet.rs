@@ -1,4 +1,4 @@
-//! Three appliances over one PostgreSQL, behind a real HAProxy: whichever answers, it is one answer.
+//! Three appliances over one PostgreSQL, behind a real `haproxy`: whichever answers, it is one answer.
 
 use std::time::{Duration, Instant};
 

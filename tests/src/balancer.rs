@@ -1,4 +1,4 @@
-//! A real HAProxy on loopback, as `docs/fleet.md` configures it: TCP to whichever appliance is ready.
+//! A real `haproxy` on loopback, as `docs/fleet.md` configures it: TCP to whichever appliance is ready.
 
 use std::fs;
 use std::net::{TcpListener, TcpStream};
@@ -12,7 +12,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// How often is looked?
 const LOOK: Duration = Duration::from_millis(20);
 
-/// A running HAProxy; killed when dropped.
+/// A running balancer; killed when dropped.
 pub struct Balancer {
     child: Child,
     _folder: tempfile::TempDir,
