@@ -182,7 +182,7 @@ async fn a_ledger_in_use_is_not_checked_but_its_backup_is() {
     assert!(matches!(audit.check(&place.path()), Err(Damage::Ledger(LedgerError::InUse { .. }))));
     let copy = Place::new();
     let (from, to) = (place.path(), copy.path());
-    let copying = std::thread::spawn(move || ledger::backup(&from, &to, &mut |_, _| {}).unwrap());
+    let copying = thread::spawn(move || ledger::backup(&from, &to, &mut |_, _| {}).unwrap());
     for id in 20..60 {
         answered(&ledger, id, &[id * 2, id * 2 + 1]).await;
     }

@@ -16,7 +16,7 @@ use super::shared::{Place, open};
 
 /// Why a ledger cannot be opened or used: what it says, with all its causes.
 fn told<T>(refused: Result<T, LedgerError>) -> String {
-    let error = refused.err().expect("a refusal");
+    let error = refused.err().unwrap();
     assert!(matches!(error, LedgerError::Unavailable { .. }), "{error}");
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(&error);
