@@ -67,6 +67,8 @@ step_packages() {
     have openssl || missing+=(openssl)
     have shellcheck || missing+=(shellcheck)
     have systemd-analyze || missing+=(systemd)
+    have haproxy || missing+=(haproxy)
+    { have postgres || compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null; } || missing+=(postgresql)
     { have gcc && have cc; } || missing+=(gcc)
     have c++ || missing+=(g++)
     [[ -e /usr/include/stdlib.h ]] || missing+=(libc6-dev)
@@ -123,6 +125,10 @@ step_systemd() {
         exposure "$stage" signerd-hsm@1.service "$([[ $drop_in == */network.conf ]] && echo 1.2 || echo 1.0)" \
             "$(basename "$drop_in")"
     done
+    rm -rf "$stage/etc/systemd"
+    install -D --mode=0644 --target-directory "$stage/etc/systemd/system/signerd.service.d" systemd/ledger/postgres.conf
+    verify_unit "$stage" signerd.service
+    exposure "$stage" signerd.service 1.0 postgres.conf
     rm -rf "$stage"
 }
 

@@ -11,7 +11,12 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+mod ledger;
+
+use ledger::LedgerSpec;
+
 use crate::access::{Identity, Rate};
+use crate::ledger::Engine;
 use crate::tlog::note;
 
 /// The checked configuration of the front process.
@@ -27,8 +32,8 @@ pub struct Config {
     pub policy: PathBuf,
     /// `hsm.toml`.
     pub hsm: PathBuf,
-    /// The ledger's database file.
-    pub ledger: PathBuf,
+    /// The ledger's file, or the server that has it.
+    pub ledger: Engine,
     /// For how long sealed answers are kept.
     pub retention: Duration,
     /// The transparency log.
@@ -50,6 +55,8 @@ pub struct Log {
     pub origin: String,
     /// The name of the audit key in `hsm.toml`.
     pub key: String,
+    /// The name of this appliance in entries; absent: the machine's.
+    pub appliance: Option<String>,
     /// The file that always holds the latest checkpoint; absent: none does.
     pub checkpoint: Option<PathBuf>,
 }
@@ -191,22 +198,11 @@ struct ObservabilitySpec {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct LedgerSpec {
-    path: PathBuf,
-    #[serde(default = "seven")]
-    retention_days: u16,
-}
-
-fn seven() -> u16 {
-    7
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
 struct LogSpec {
     origin: String,
     #[serde(default = "audit")]
     key: String,
+    appliance: Option<String>,
     checkpoint: Option<PathBuf>,
 }
 
@@ -245,7 +241,7 @@ impl Config {
             ("signing.listen", self.signing.listen == other.signing.listen),
             ("officer.listen", listen(self) == listen(other)),
             ("observability.listen", self.observability == other.observability),
-            ("ledger.path", self.ledger == other.ledger),
+            ("ledger", self.ledger == other.ledger),
             ("ledger.retention_days", self.retention == other.retention),
             ("log", self.log == other.log),
             ("clock", self.synchronised_marker == other.synchronised_marker),
@@ -313,7 +309,14 @@ impl Spec {
             let remedy = "give the log a name of its own, such as signerd.moh.gov.vn/log";
             faults.add("log.origin", "is not 1 to 200 bytes without spaces and plus", remedy);
         }
+        if self.log.appliance.as_ref().is_some_and(|name| !is_host_name(name)) {
+            let remedy =
+                "give this machine a name such as signerd-1, or leave it out for the host's";
+            faults.add("log.appliance", "is not 1 to 64 of letters, digits, dot, - and _", remedy);
+        }
         limits(&self.limits, faults);
+        let retention = Duration::from_secs(u64::from(self.ledger.retention_days) * 86_400);
+        let ledger = self.ledger.engine(faults, credentials);
         let signing = self.signing.check(faults, credentials)?;
         let officer = self.officer.map(|spec| spec.check(faults, credentials, &signing));
         Some(Config {
@@ -325,12 +328,13 @@ impl Spec {
             observability: self.observability.listen,
             policy: faults.path(&self.policy),
             hsm: faults.path(&self.hsm),
-            ledger: faults.path(&self.ledger.path),
-            retention: Duration::from_secs(u64::from(self.ledger.retention_days) * 86_400),
+            ledger: ledger?,
+            retention,
             log: Log {
                 checkpoint: self.log.checkpoint.map(|file| faults.path(&file)),
                 origin: self.log.origin,
                 key: self.log.key,
+                appliance: self.log.appliance,
             },
             synchronised_marker: self.clock.require_synchronised.then(|| faults.path(&marker)),
             rate: Rate { doses_per_second: rate, burst },
@@ -390,25 +394,42 @@ fn key(
     credentials: Option<&Path>,
 ) -> Option<PathBuf> {
     let (member, credential) = (format!("{section}.key"), format!("{section}.key_credential"));
+    named_file([&member, &credential], named, faults, credentials)
+}
+
+/// A file that has a path, or a name among systemd's credentials.
+fn named_file(
+    [member, credential]: [&str; 2],
+    named: (Option<PathBuf>, Option<String>),
+    faults: &mut Faults<'_>,
+    credentials: Option<&Path>,
+) -> Option<PathBuf> {
     match (named, credentials) {
         ((Some(key), None), _) => return Some(faults.path(&key)),
         ((None, Some(name)), Some(folder)) if !name.contains('/') => {
             return Some(folder.join(name));
         }
         ((None, Some(_)), Some(_)) => {
-            faults.add(&credential, "is not a name", "give the name alone");
+            faults.add(credential, "is not a name", "give the name alone");
         }
         ((None, Some(_)), None) => {
             let remedy =
                 format!("start the service by systemd with LoadCredential=, or use {member}");
-            faults.add(&credential, "no credentials were passed", &remedy);
+            faults.add(credential, "no credentials were passed", &remedy);
         }
         ((Some(_), Some(_)) | (None, None), _) => {
             let remedy = "give one: a path, or the name of a systemd credential";
-            faults.add(&member, "exactly one of key and key_credential is needed", remedy);
+            let (_, one) = member.rsplit_once('.').unwrap_or(("", member));
+            let (_, other) = credential.rsplit_once('.').unwrap_or(("", credential));
+            faults.add(member, format!("exactly one of {one} and {other} is needed"), remedy);
         }
     }
     None
+}
+
+fn is_host_name(name: &str) -> bool {
+    let form = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
+    (1..=64).contains(&name.len()) && name.bytes().all(form)
 }
 
 fn limits(limits: &Limits, faults: &mut Faults<'_>) {
@@ -524,6 +545,43 @@ mod tests {
             .replace("san_uri = \"urn:signerd:client:moh-issuing\"", "spki_sha256 = \"zz\"");
         let keys: Vec<String> = parse(&bad).unwrap_err().into_iter().map(|f| f.key).collect();
         assert_eq!(keys, ["version", "client \"moh-issuing\"", "signing.key"]);
+    }
+
+    #[test]
+    fn a_ledger_is_a_file_or_a_server() {
+        // Exactly one of both; a server proves itself by its certificate unless it is behind a socket of
+        // this machine, and what is missing or too much is told with its member.
+        let fault = |ledger: &str| {
+            let text = GOOD.replace("path = \"state/ledger.sqlite\"", ledger);
+            parse(&text).map(|config| config.ledger).map_err(|faults| faults[0].key.clone())
+        };
+        let server = |more: &str| {
+            fault(&format!(
+                "[ledger.postgres]\nhost = \"db.example\"\ndatabase = \"l\"\nuser = \"u\"\n{more}"
+            ))
+        };
+        let Ok(Engine::Postgres(read)) = server("ca = \"ca.pem\"\npassword_file = \"p\"") else {
+            panic!("no server");
+        };
+        assert_eq!((read.port, read.password), (5432, Some("/etc/signerd/p".into())));
+        assert_eq!(read.tls.unwrap().ca, Path::new("/etc/signerd/ca.pem"));
+        for (more, key) in [
+            ("", "ca"),
+            ("ca = \"ca.pem\"\ncertificate = \"c.pem\"", "certificate"),
+            (
+                "ca = \"ca.pem\"\npassword_file = \"p\"\npassword_credential = \"p\"",
+                "password_file",
+            ),
+            ("ca = \"ca.pem\"\npassword_credential = \"p\"", "password_credential"),
+        ] {
+            assert_eq!(server(more).unwrap_err(), format!("ledger.postgres.{key}"), "{more}");
+        }
+        let socket =
+            "[ledger.postgres]\nhost = \"/run/postgresql\"\ndatabase = \"l\"\nuser = \"u\"\n";
+        assert!(fault(socket).is_ok());
+        assert_eq!(fault(&format!("{socket}ca = \"c\"")).unwrap_err(), "ledger.postgres.ca");
+        assert_eq!(fault("").unwrap_err(), "ledger");
+        assert_eq!(fault(&format!("path = \"l\"\n{socket}")).unwrap_err(), "ledger");
     }
 
     const OFFICER: &str = r#"

@@ -17,7 +17,7 @@ use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use crate::cli::{self, Command, ConfigFile, HsmCommand, LedgerCheck, LedgerCommand, Serve};
 use crate::config::Fault;
 use crate::hsm;
-use crate::ledger::{self, Checked};
+use crate::ledger::{self, Checked, Engine};
 use crate::logging;
 use crate::systemd::Sockets;
 
@@ -89,7 +89,11 @@ fn check_ledger(args: &LedgerCheck) -> ExitCode {
         Ok(loaded) => loaded,
         Err(faults) => return report(&faults),
     };
-    let path = args.backup.as_ref().unwrap_or(&loaded.config.ledger);
+    let engine = args.backup.clone().map_or(loaded.config.ledger, Engine::Sqlite);
+    let name = match &engine {
+        Engine::Sqlite(path) => path.display().to_string(),
+        Engine::Postgres(server) => format!("{} at {}", server.database, server.host),
+    };
     let mut told = 0;
     let mut progress = |done: u64, all: u64| {
         let tenths = done.saturating_mul(10).checked_div(all).unwrap_or(10);
@@ -99,7 +103,7 @@ fn check_ledger(args: &LedgerCheck) -> ExitCode {
         }
     };
     let expected = (&loaded.audit, loaded.config.log.origin.as_str());
-    match ledger::check(path, expected, &mut progress) {
+    match ledger::check(&engine, expected, &mut progress) {
         Ok(Checked { entries, certificates, unlogged, signed }) => {
             let signed = match signed {
                 Some(size) => format!("{size} of them signed"),
@@ -108,15 +112,13 @@ fn check_ledger(args: &LedgerCheck) -> ExitCode {
             say(&format!(
                 "{}: everything fits: {entries} entries of the log, {signed}; {certificates} \
                  certificates in it, {unlogged} older than it",
-                path.display()
+                name
             ));
             ExitCode::SUCCESS
         }
         Err(damage) => {
-            complain(&format!("{}: {}", path.display(), logging::chain(&damage)));
-            complain(
-                "keep this file as it is, and go back to the latest backup that passes this check",
-            );
+            complain(&format!("{name}: {}", logging::chain(&damage)));
+            complain("keep it as it is, and go back to the latest backup that passes this check");
             ExitCode::FAILURE
         }
     }

@@ -50,6 +50,8 @@ pub struct Issuing {
     pub pool: Pool,
     /// The time.
     pub clock: Clock,
+    /// Which one of a fleet this is, for the log.
+    pub appliance: String,
     /// What Prometheus sees.
     pub metrics: Arc<Metrics>,
     /// What happens outside of a batch, for the log.
@@ -165,6 +167,8 @@ async fn fresh(
                 plan::reject_conflicts(&mut judged, &plan.conflicting(conflicts));
                 ticket = again;
             }
+            // Another appliance is at it, or was: the repeat gets its answer.
+            Intended::Taken => return Err(IssueError::InProgress),
             Intended::OverQuota(over) => {
                 app.diary.tell(batch.refused("quota"));
                 let retry_after = window::next_day_opens_in(rules.signing_window(), now);

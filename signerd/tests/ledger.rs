@@ -1,7 +1,9 @@
-//! The ledger against real files, through its public face only: states, doses, crashes, disks.
+//! The ledger against real files and a real server, through its public face only: states, doses, crashes,
+//! disks, connections.
 //!
-//! Each test has a folder of its own. A disk that is full or read-only is a small tmpfs, for which
-//! root is needed; without root those tests say loudly that they were skipped.
+//! What the rules promise is tested on both engines, by the same text. Each test has a folder or a database
+//! of its own. A disk that is full or read-only is a small tmpfs, for which root is needed; without root
+//! those tests say loudly that they were skipped.
 
 #![expect(
     clippy::as_conversions,
@@ -14,26 +16,26 @@
 
 #[path = "ledger/place.rs"]
 mod place;
+#[path = "../../tests/src/postgres.rs"]
+#[allow(
+    dead_code,
+    unreachable_pub,
+    clippy::expect_used,
+    reason = "the harness of the tests, of which a part is used here"
+)]
+mod server;
+#[path = "ledger/shared.rs"]
+mod shared;
 
-#[path = "ledger/batches.rs"]
-mod batches;
 #[path = "ledger/check.rs"]
 mod check;
 #[path = "ledger/cost.rs"]
 mod cost;
-#[path = "ledger/crashes.rs"]
-mod crashes;
-#[path = "ledger/doses.rs"]
-mod doses;
-#[path = "ledger/files.rs"]
-mod files;
-#[path = "ledger/model.rs"]
-mod model;
-#[path = "ledger/privacy.rs"]
-mod privacy;
-#[path = "ledger/quota.rs"]
-mod quota;
-#[path = "ledger/reissue.rs"]
-mod reissue;
-#[path = "ledger/windows.rs"]
-mod windows;
+#[path = "ledger/fleet.rs"]
+mod fleet;
+#[path = "ledger/on_postgres.rs"]
+mod postgres;
+#[path = "ledger/servers.rs"]
+mod servers;
+#[path = "ledger/on_sqlite.rs"]
+mod sqlite;

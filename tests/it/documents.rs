@@ -62,10 +62,12 @@ fn the_manual_pages_are_those_of_the_program() {
 fn every_member_of_the_configuration_has_its_entry() {
     // The pages of section 5 describe each member that the program reads, and no other.
     let sections = |source: &str| members_of_structs(&text(source));
+    let mut front = sections("signerd/src/config.rs");
+    front.extend(sections("signerd/src/config/ledger.rs"));
     let mut hsm = words_of(&text("hsm-config/src/read.rs"), "finish(\"");
     hsm.retain(|member| !["module", "token", "pin", "pool", "key", "secret"].contains(&&**member));
     for (page, members) in [
-        ("man/signerd.toml.5", sections("signerd/src/config.rs")),
+        ("man/signerd.toml.5", front),
         ("man/policy.toml.5", sections("policy/src/policy_file/spec.rs")),
         ("man/signerctl.toml.5", sections("signerd/src/ctl/config.rs")),
         ("man/hsm.toml.5", hsm),
@@ -75,8 +77,11 @@ fn every_member_of_the_configuration_has_its_entry() {
         // A member has an entry `.BR name " = …"`, a section the heading `.SS [name]`.
         let entries = text.lines().filter_map(|line| {
             let name = line.strip_prefix(".BR ").and_then(|rest| rest.split_once(" \" = "));
-            let section = line.strip_prefix(".SS ").and_then(|rest| rest.split(['.', ']']).next());
-            let section = section.map(|name| name.trim_start_matches('['));
+            let section = line.strip_prefix(".SS ").map(|rest| {
+                let path = rest.trim_start_matches('[').split(']').next().unwrap_or(rest);
+                // A table within a table by its own name; in capitals it stands for any.
+                path.rsplit('.').find(|name| !name.contains(char::is_uppercase)).unwrap_or(path)
+            });
             name.map(|(name, _)| name).or(section).map(str::to_owned)
         });
         let mut described: BTreeSet<String> = entries.collect();

@@ -20,6 +20,7 @@ mod devsetup;
 mod disk;
 mod documents;
 mod evidence;
+mod fleet;
 mod http;
 mod interop;
 mod kills;

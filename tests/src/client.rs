@@ -109,6 +109,11 @@ impl Client {
         Self::named(setup, "client")
     }
 
+    /// The same client on another port of loopback.
+    pub fn at(&self, port: u16) -> Self {
+        Self { tls: Arc::clone(&self.tls), port }
+    }
+
     /// A client by the name of its files, e.g. `client-other`.
     pub fn named(setup: &Setup, name: &str) -> Self {
         let pem = |ending| setup.path(&format!("pki/{name}.{ending}"));

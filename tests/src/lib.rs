@@ -13,13 +13,16 @@
     reason = "test code: a fault of the test ends the test, and what is skipped is said aloud"
 )]
 
+pub mod balancer;
 pub mod batch;
 pub mod client;
 pub mod daemon;
 pub mod faults;
+pub mod fleet;
 pub mod ledger;
 pub mod pki;
 pub mod pool;
+pub mod postgres;
 pub mod process;
 pub mod record;
 pub mod session;

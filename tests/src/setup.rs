@@ -21,16 +21,26 @@ pub struct Setup {
 impl Setup {
     /// Copies the set-up that was made once for all tests, and gives it ports and paths of its own.
     pub fn new() -> Self {
-        let base = base();
+        Self::copied(&base(), [8443, 8444, 8445])
+    }
+
+    /// One more appliance beside this one: the same keys, secrets, clients and rules, with ports and paths
+    /// of its own. Neither may have been started.
+    pub fn twin(&self) -> Self {
+        Self::copied(self.dir(), [self.signing, self.officer, self.observability])
+    }
+
+    fn copied(base: &Path, old: [u16; 3]) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        copy(&base, folder.path());
+        copy(base, folder.path());
         let [signing, officer, observability] = free_ports();
         let setup = Self { folder, signing, officer, observability };
+        let ports = old.into_iter().zip([signing, officer, observability]);
+        let ports: Vec<_> = ports.collect();
         let (old, new) = (base.display().to_string(), setup.dir().display().to_string());
         for file in ["softhsm2.conf", "hsm.toml", "signerd.toml", "signerctl.toml"] {
             setup.edit(file, |text| text.replace(&old, &new));
         }
-        let ports = [("8443", signing), ("8444", officer), ("8445", observability)];
         for file in ["signerd.toml", "signerctl.toml"] {
             setup.edit(file, |text| {
                 ports.iter().fold(text, |text, (old, new)| {

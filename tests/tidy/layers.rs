@@ -25,7 +25,7 @@ const TOOL_IMPORTS: [&str; 8] =
 
 /// Where each foreign crate may be named, by the beginning of the path. A crate that is not here
 /// may be used everywhere; one that is here stays exchangeable.
-const HOMES: [(&str, &[&str]); 31] = [
+const HOMES: [(&str, &[&str]); 33] = [
     ("base45", &["signerd/src/hcert/text"]),
     ("clap", &["signerd/src/cli", "signerd/src/ctl"]),
     ("clap_complete", &["signerd/src/cli", "signerd/src/ctl"]),
@@ -44,6 +44,7 @@ const HOMES: [(&str, &[&str]); 31] = [
     ("indicatif", &["signerd/src/ctl"]),
     ("listenfd", &["signerd/src/hsm/worker", "signerd/src/systemd"]),
     ("png", &["signerd/src/hcert/qr"]),
+    ("postgres", &["signerd/src/ledger/postgres"]),
     ("prometheus", &["signerd/src/metrics"]),
     (
         "rayon",
@@ -51,11 +52,15 @@ const HOMES: [(&str, &[&str]); 31] = [
     ),
     ("rusqlite", &["signerd/src/ledger/sqlite"]),
     ("rust_xlsxwriter", &["signerd/src/ctl/rejects"]),
-    ("rustls", &["signerd/src/ctl/client", "signerd/src/server/tls"]),
+    (
+        "rustls",
+        &["signerd/src/ctl/client", "signerd/src/ledger/postgres", "signerd/src/server/tls"],
+    ),
     ("sd_notify", &["signerd/src/hsm/worker", "signerd/src/systemd"]),
     ("systemd_journal_logger", &["signerd/src/logging"]),
     ("tempfile", &["signerd/src/audit", "signerd/src/ctl", "signerd/src/ledger/sqlite"]),
     ("tlog_tiles", &["signerd/src/tlog"]),
+    ("tokio_postgres_rustls", &["signerd/src/ledger/postgres"]),
     ("tokio_rustls", &["signerd/src/ctl/client", "signerd/src/server"]),
     ("toml", &["hsm-config/src", "policy/src", "signerd/src/config", "signerd/src/ctl"]),
     ("unicode_normalization", &["policy/src", "signerd/src/ctl", "signerd/src/hcert"]),

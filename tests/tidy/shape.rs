@@ -58,9 +58,11 @@ fn dead(sources: &[Source]) -> Vec<Fault> {
         .filter(|file| !is_crate_root(&file.path))
         .filter(|file| {
             let (name, parents) = module_of(&file.path);
-            !rust()
-                .filter(|source| parents.contains(&source.path))
-                .any(|parent| words(&parent.code(), &format!("mod {name};")).next().is_some())
+            !rust().any(|source| {
+                let declares = || words(&source.code(), &format!("mod {name};")).next().is_some();
+                named_by_path(source).any(|path| path == file.path)
+                    || (parents.contains(&source.path) && declares())
+            })
         })
         .map(|file| format!("{}: no module declares it", file.path))
         .collect()
@@ -83,6 +85,23 @@ fn module_of(path: &str) -> (&str, Vec<String>) {
         ["mod.rs", "lib.rs", "main.rs"].iter().map(|file| format!("{folder}/{file}")).collect();
     parents.push(format!("{folder}.rs"));
     (name, parents)
+}
+
+/// The files that `#[path = "…"]` of a file names, which stand at the beginning of their lines.
+fn named_by_path(source: &Source) -> impl Iterator<Item = String> + '_ {
+    let folder = source.path.rsplit_once('/').map_or("", |(folder, _)| folder);
+    let paths =
+        source.text.lines().filter_map(|line| line.strip_prefix("#[path = \"")?.split('"').next());
+    paths.map(move |path| {
+        let mut parts: Vec<&str> = folder.split('/').collect();
+        for part in path.split('/') {
+            match part {
+                ".." => drop(parts.pop()),
+                part => parts.push(part),
+            }
+        }
+        parts.join("/")
+    })
 }
 
 /// Words that say "not finished".
@@ -161,8 +180,12 @@ fn no_file_is_dead() {
         ("a/src/c/d/tests.rs", ""),
         ("a/src/dead.rs", ""),
         ("a/src/bin/a.rs", ""),
+        ("a/tests/t.rs", "#[path = \"t/one.rs\"]\nmod other;\n// #[path = \"t/two.rs\"]"),
+        ("a/tests/t/one.rs", "#[path = \"../../src/e.rs\"]\nmod e;"),
+        ("a/tests/t/two.rs", ""),
+        ("a/src/e.rs", ""),
     ];
-    finds(1, &dead(&made_up(&files)));
+    finds(2, &dead(&made_up(&files)));
 }
 
 // Nothing says that it is not finished.

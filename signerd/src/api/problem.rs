@@ -67,7 +67,8 @@ pub(super) fn of(error: &IssueError) -> Problem {
         ),
         IssueError::Conflict => Problem::new(409, "batch.conflict", "Batch id already used")
             .detail("the batch id was used with other bytes; choose a new one"),
-        IssueError::InProgress => Problem::new(409, "batch.in_progress", "Batch in progress")
+        // An attempt that another appliance took over is being answered there.
+        IssueError::InProgress | IssueError::Ledger(LedgerError::AttemptSuperseded) => Problem::new(409, "batch.in_progress", "Batch in progress")
             .detail("the same batch is being answered; repeat it unchanged")
             .retry_after(1),
         IssueError::Expired => Problem::new(410, "batch.expired", "Answer no longer kept").detail(

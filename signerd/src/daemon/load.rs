@@ -17,6 +17,8 @@ use crate::clock;
 use crate::config::{Config, Fault, MutualTls};
 use crate::ends::End;
 use crate::issue::{CHUNKS_AT_THE_HSM, Rules};
+use crate::ledger::Engine;
+use crate::logging;
 use crate::server::{self, Mutual, TlsError, TlsFiles};
 use crate::systemd::Sockets;
 use crate::tlog::note::AuditKey;
@@ -95,7 +97,7 @@ pub(super) fn load(file: &Path) -> Result<Loaded, Vec<Fault>> {
     let mut faults = Vec::new();
     let hsm = collect(hsm(&config), &mut faults);
     let tls = collect(tls(&config), &mut faults);
-    faults.extend(ledger_folder(&config.ledger));
+    faults.extend(ledger(file, &config.ledger));
     let Some(hsm) = hsm else {
         // Without the keys the rules cannot be joined; what is wrong with them alone is told all the same.
         faults.extend(rules::policy(&config).err().into_iter().flatten());
@@ -203,10 +205,25 @@ fn tls_files(listener: &MutualTls) -> TlsFiles {
     }
 }
 
-/// The ledger is opened by `serve` alone; that its folder is there can be told beforehand.
-fn ledger_folder(ledger: &Path) -> Option<Fault> {
-    let folder = ledger.parent().filter(|folder| !folder.is_dir())?;
-    Some(fault(ledger, "", format!("{} is not a folder", folder.display()), "make the folder"))
+/// The ledger is opened by `serve` alone; that its folder is there, or the files that its server wants,
+/// can be told beforehand.
+fn ledger(file: &Path, engine: &Engine) -> Option<Fault> {
+    match engine {
+        Engine::Sqlite(ledger) => {
+            let folder = ledger.parent().filter(|folder| !folder.is_dir())?;
+            let problem = format!("{} is not a folder", folder.display());
+            Some(fault(ledger, "", problem, "make the folder"))
+        }
+        Engine::Postgres(server) => {
+            let unusable = server.check().err()?;
+            let remedy = match unusable.member {
+                "password_file" => "put the password there, readable for the daemon alone",
+                _ => PEM_REMEDY,
+            };
+            let key = format!("ledger.postgres.{}", unusable.member);
+            Some(fault(file, &key, logging::chain(&unusable), remedy))
+        }
+    }
 }
 
 /// A batch that was admitted must not fail halfway because the queue of the pool is full.

@@ -116,6 +116,7 @@ pub(super) async fn run(loaded: Loaded, sockets: Sockets, args: &Serve) -> Resul
     let observing = tokio::spawn(server::observe(observability_socket, observation, stopped));
     tokio::spawn(systemd::feed_watchdog());
     tokio::spawn(keep_house(Arc::clone(&app)));
+    tokio::spawn(stay_alive(Arc::clone(&app)));
     tokio::spawn(watch_readiness(Arc::clone(&app)));
 
     systemd::ready(&format!("listening on {signing}"));
@@ -165,7 +166,8 @@ async fn tell_start(app: &Issuing, config: [u8; 32]) -> Result<(), LedgerError> 
         log::warn!(open; "batches were cut off at the last end: each is finished when it is repeated");
     }
     let version = env!("CARGO_PKG_VERSION").to_owned();
-    app.diary.tell(Fact::DaemonStarted { version, config, open });
+    let appliance = Some(app.appliance.clone());
+    app.diary.tell(Fact::DaemonStarted { version, config, open, appliance });
     Ok(())
 }
 
@@ -187,7 +189,8 @@ async fn close(app: &Issuing, sealer: &Sealer) {
 /// Logs the end, and signs the log with it.
 async fn tell_stop(app: &Issuing, sealer: &Sealer) {
     let now = clock::seconds_since_1970();
-    if let Err(error) = app.ledger.record(now, vec![Fact::DaemonStopped]).await {
+    let stopped = Fact::DaemonStopped { appliance: Some(app.appliance.clone()) };
+    if let Err(error) = app.ledger.record(now, vec![stopped]).await {
         log::warn!("the end is not in the log: {error}");
     }
     if let Err(error) = sealer.seal().await {
@@ -213,8 +216,8 @@ fn assemble(loaded: Loaded, file: &Path, metrics: Arc<Metrics>) -> Result<Assemb
     for kind in FaultKind::ALL {
         metrics.worker_faults.with_label_values(&[kind.name()]);
     }
-    let path = config.ledger.clone();
-    let ledger = Ledger::open(Settings { path, retention: config.retention })?;
+    let engine = config.ledger.clone();
+    let ledger = Ledger::open(Settings { engine, retention: config.retention })?;
     failpoint::pass(Place::LedgerOpened);
     let program = std::env::current_exe().map_err(RunError::Program)?;
     let (diary, pages) = Diary::new();
@@ -228,6 +231,7 @@ fn assemble(loaded: Loaded, file: &Path, metrics: Arc<Metrics>) -> Result<Assemb
         rules: ArcSwap::from_pointee(rules),
         ledger,
         pool,
+        appliance: config.log.appliance.clone().unwrap_or_else(host_name),
         clock: Clock::new(config.synchronised_marker.clone()),
         metrics,
         diary,
@@ -255,6 +259,11 @@ fn assemble(loaded: Loaded, file: &Path, metrics: Arc<Metrics>) -> Result<Assemb
     };
     let (app, started, sealer) = (Arc::new(app), Arc::new(started), Arc::new(sealer));
     Ok(Assembled { app, started, sealer, pages, config: digest })
+}
+
+/// The machine's name.
+fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
 /// Makes the series that the rules name exist, and says when certificates and lists end.
@@ -361,6 +370,11 @@ impl Signals {
             _ = self.hangup.recv() => Wanted::Reload,
         }
     }
+}
+
+/// Keeps the others of a fleet from taking over what is at work here.
+async fn stay_alive(app: Arc<Issuing>) {
+    app.ledger.stay_alive().await;
 }
 
 async fn keep_house(app: Arc<Issuing>) {

@@ -30,7 +30,7 @@ pub enum LedgerError {
     /// The ledger was closed, the process is on its way out. Repeating at the next start helps.
     #[error("ledger is closed")]
     Closed,
-    /// The file is not a ledger, or is damaged. Repeating does not help: restore the backup.
+    /// The file or the database is not a ledger, or is damaged. Repeating does not help: restore the backup.
     #[error("ledger is damaged: {what}")]
     Corrupt {
         /// What was found.
@@ -63,7 +63,7 @@ pub enum LedgerError {
     /// More callers wait than the queue holds. Repeating a little later helps.
     #[error("ledger queue is full")]
     Overloaded,
-    /// A newer release has written the file. Repeating does not help: install that release.
+    /// A newer release has written the file or the database. Repeating does not help: install that release.
     #[error("ledger schema {found} is newer than {known}, the newest this program knows")]
     SchemaTooNew {
         /// The version that the file carries.
@@ -72,7 +72,8 @@ pub enum LedgerError {
         known: i64,
     },
     /// The ledger cannot be written now: disk full, read-only, busy, an I/O error, a file that was
-    /// moved away. Nothing was stored. Repeating helps as soon as the disk is back.
+    /// moved away, a server that is not there. Repeating helps as soon as the disk or the server is
+    /// back; nothing was stored, unless it was the very commit whose outcome was lost.
     #[error("ledger cannot be written: {what}")]
     Unavailable {
         /// What stands in the way.

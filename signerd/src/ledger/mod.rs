@@ -13,32 +13,36 @@
 //! officer opened a signing window, until when and why.
 //!
 //! It does not judge, sign, read a clock or know what an answer means. `rules` holds the states,
-//! `store` what an engine must do, `sqlite` the engine, `writer` the one thread and group commit,
-//! `claim` who works on what in this process, `keys` everything keyed.
+//! `store` what an engine must do, `sqlite` the engine of one appliance, `postgres` that of several,
+//! `writer` the one thread and group commit, `claim` who works on what in this process, `keys` everything
+//! keyed.
 
 mod batch;
 mod check;
 mod claim;
+mod engine;
 mod error;
 mod keys;
 mod log;
 mod logbook;
+mod postgres;
 mod rules;
 mod sqlite;
 mod store;
 mod window;
 mod writer;
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use self::postgres::{Server, ServerTls, Unusable};
 pub use batch::{
     BatchRef, CERTIFICATES_MAX, DoseConflict, Finished, IntendedCertificate, Intent, OverQuota,
     REJECTIONS_MAX, Reissue, Rejection, StoredCertificate, StoredIntent,
 };
 pub use check::{Checked, Damage};
 pub use claim::{Attempt, Ticket};
+pub use engine::{Engine, Settings, backup, check};
 pub use error::{Blame, Cause, LedgerError, Retry};
 pub use keys::{LedgerKeys, SealError};
 pub use store::{LoggedCertificate, StoredCheckpoint};
@@ -46,21 +50,10 @@ pub use window::{WINDOW_OVERRIDE_SECONDS_MAX, WindowClosing, WindowOverride};
 
 use claim::Claims;
 use rules::{Found, Intending};
-use sqlite::SqliteStore;
 use store::Store;
 use writer::{Urgency, Writer};
 
 use crate::failpoint::{self, Place};
-use crate::tlog::note::AuditKey;
-
-/// Where the ledger is and how long it keeps answers.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// The file; its folder must exist. Beside it the engine keeps `-wal`, `-shm` and `.lock`.
-    pub path: PathBuf,
-    /// How long a sealed answer is kept; a later repeat of its request finds it expired.
-    pub retention: Duration,
-}
 
 /// The handle that every task has a copy of.
 #[derive(Clone, Debug)]
@@ -68,34 +61,8 @@ pub struct Ledger {
     writer: Writer,
     claims: Claims,
     retention_seconds: i64,
-}
-
-/// Copies a ledger that may be in use to a file that does not exist yet, and gives its size in bytes;
-/// tells how many pages of how many are copied, as it goes.
-///
-/// # Errors
-/// [`LedgerError::CannotOpen`] for either file, [`LedgerError::Corrupt`] and [`LedgerError::Unavailable`];
-/// there is no copy then.
-pub fn backup(
-    ledger: &Path,
-    copy: &Path,
-    progress: &mut dyn FnMut(u64, u64),
-) -> Result<u64, LedgerError> {
-    sqlite::backup::backup(ledger, copy, progress)
-}
-
-/// Checks a ledger that no daemon has open, against the audit key and under the log's name; tells how many
-/// entries of how many were looked at, as it goes.
-///
-/// # Errors
-/// [`Damage`]: the first thing that does not fit.
-pub fn check(
-    ledger: &Path,
-    expected: (&AuditKey, &str),
-    progress: &mut dyn FnMut(u64, u64),
-) -> Result<Checked, Damage> {
-    let mut store = SqliteStore::open_as_is(ledger)?;
-    check::check(&mut store, expected, progress)
+    /// How often the others must hear of us; none: there are no others.
+    pulse: Option<Duration>,
 }
 
 /// What a request finds when it begins.
@@ -112,7 +79,7 @@ pub enum Begin {
     },
     /// Another request has used the batch id.
     Conflict,
-    /// The batch id is being worked on right now.
+    /// The batch id is being worked on right now, here or on another appliance.
     InProgress,
     /// The request was answered, and the answer is no longer kept.
     Expired,
@@ -127,21 +94,42 @@ pub enum Intended {
     Conflicts(Ticket, Vec<(usize, DoseConflict)>),
     /// Nothing was stored: the issuer's quota of the day does not hold the certificates.
     OverQuota(OverQuota),
+    /// Nothing was stored: another appliance was first with this batch id. The repeat finds what it made
+    /// of it.
+    Taken,
 }
 
 impl Ledger {
-    /// Opens or makes the file, takes its lock and starts the writer thread.
+    /// Starts the writer thread, which opens the engine: a file with its lock, or a connection.
     ///
     /// # Errors
     /// [`LedgerError::CannotOpen`], [`LedgerError::InUse`], [`LedgerError::Corrupt`],
     /// [`LedgerError::SchemaTooNew`] or [`LedgerError::Unavailable`], each by its own cause.
     pub fn open(settings: Settings) -> Result<Self, LedgerError> {
-        let Settings { path, retention } = settings;
-        let store = SqliteStore::open(&path)?;
-        let writer = Writer::start(Box::new(store))
-            .map_err(|source| LedgerError::CannotOpen { path, source: Arc::new(source) })?;
+        let Settings { engine, retention } = settings;
+        let pulse = engine.pulse();
+        let writer = Writer::start(move || engine.open())?;
         let retention_seconds = i64::try_from(retention.as_secs()).unwrap_or(i64::MAX);
-        Ok(Self { writer, claims: Claims::default(), retention_seconds })
+        Ok(Self { writer, claims: Claims::default(), retention_seconds, pulse })
+    }
+
+    /// Tells the other appliances that this one works, and leaves them the batches that no task here works
+    /// on any more, for as long as it is polled; ends at once where there are none. What cannot be told
+    /// now is told the next time.
+    pub async fn stay_alive(&self) {
+        let Some(pulse) = self.pulse else { return };
+        let mut pulse = tokio::time::interval(pulse);
+        // A machine that was paused has one beat to make up for, not all of them.
+        pulse.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            pulse.tick().await;
+            let claims = self.claims.clone();
+            let told =
+                self.look(move |store| rules::let_go(store, &|batch| claims.holds(batch))).await;
+            if matches!(told, Err(LedgerError::Closed)) {
+                return;
+            }
+        }
     }
 
     /// Claims a batch for this task, or says what stands in the way.
@@ -174,6 +162,7 @@ impl Ledger {
             Found::Open(intent) => Begin::Resume(ticket, intent),
             Found::Answered { sealed } => Begin::Replay { sealed },
             Found::Expired => Begin::Expired,
+            Found::HeldElsewhere => Begin::InProgress,
             Found::OtherRequest => Begin::Conflict,
         })
     }
@@ -201,14 +190,15 @@ impl Ledger {
             Intending::Open(key) => Intended::Open(Attempt { ticket, key }),
             Intending::Conflicts(conflicts) => Intended::Conflicts(ticket, conflicts),
             Intending::OverQuota(over) => Intended::OverQuota(over),
+            Intending::Taken => Intended::Taken,
         })
     }
 
     /// Continues the open intent of a ticket as it is stored, as the next attempt.
     ///
     /// # Errors
-    /// [`LedgerError::AttemptSuperseded`] if no intent is open, [`LedgerError::Overloaded`] and
-    /// [`LedgerError::Unavailable`].
+    /// [`LedgerError::AttemptSuperseded`] if no intent is open or another appliance was faster,
+    /// [`LedgerError::Overloaded`] and [`LedgerError::Unavailable`].
     pub async fn resume(&self, ticket: Ticket, now: i64) -> Result<Attempt, LedgerError> {
         let held = Arc::clone(&ticket.claim);
         let key = self
@@ -372,15 +362,16 @@ impl Ledger {
             .await
     }
 
-    /// Counts the intents that are open.
+    /// Counts the intents that are open, without those that other appliances work on.
     ///
     /// # Errors
     /// [`LedgerError::Overloaded`], [`LedgerError::Unavailable`] and the errors of a damaged store.
     pub async fn open_intents(&self) -> Result<u32, LedgerError> {
-        self.look(|store| Ok(rules::counted(store.open_batches(i64::MAX)?.len()))).await
+        self.look(rules::open_intents).await
     }
 
-    /// Writes what waits, closes the file and frees its lock; later calls get `Closed`.
+    /// Writes what waits, closes the file and frees its lock, or tells the others that this appliance
+    /// ends; later calls get `Closed`.
     pub async fn close(&self) {
         self.writer.close().await;
     }

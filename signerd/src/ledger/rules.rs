@@ -8,14 +8,15 @@
 //! ```
 //! In go the rows of a [`Store`] inside a transaction of the writer, out come decisions and new
 //! rows. Every function may be run again from the start, because an engine may ask for that.
-//! Every change of a state is an entry of the log, in the same transaction. Nothing here knows about
-//! tasks, threads or claims.
+//! Every change of a state is an entry of the log, in the same transaction. A batch that another
+//! appliance works on is left alone until that one has ended; whose attempt is the current one is
+//! settled by its number alone. Nothing here knows about tasks, threads or claims.
 
 use std::collections::BTreeMap;
 
 use super::batch::{DoseConflict, Finished, Intent, OverQuota, Reissue, Rejection, StoredIntent};
 use super::claim::AttemptKey;
-use super::store::{Answered, BatchRow, OpenAttempt, Store};
+use super::store::{Answered, BatchRow, Holder, OpenAttempt, Store};
 use super::window::{WindowClosing, WindowOverride};
 use super::{BatchRef, LedgerError, log};
 use crate::failpoint::{self, Place};
@@ -26,8 +27,12 @@ use crate::tlog::fact::{BatchIntended, Certificate, Counts, Fact};
 pub(super) enum Found {
     Nothing,
     Open(StoredIntent),
-    Answered { sealed: Vec<u8> },
+    Answered {
+        sealed: Vec<u8>,
+    },
     Expired,
+    /// Another appliance works on it.
+    HeldElsewhere,
     OtherRequest,
 }
 
@@ -37,6 +42,8 @@ pub(super) enum Intending {
     Open(AttemptKey),
     Conflicts(Vec<(usize, DoseConflict)>),
     OverQuota(OverQuota),
+    /// Another appliance was first.
+    Taken,
 }
 
 /// Looks a batch up; `expired_until` is the youngest time of answer that is no longer given out.
@@ -53,7 +60,10 @@ pub(super) fn find(
         return Ok(Found::OtherRequest);
     }
     let Some(answered_at) = row.answered_at else {
-        return Ok(Found::Open(stored_intent(store, row)?));
+        return match row.holder {
+            Holder::Elsewhere => Ok(Found::HeldElsewhere),
+            Holder::Us | Holder::Nobody => Ok(Found::Open(stored_intent(store, row)?)),
+        };
     };
     if answered_at <= expired_until {
         return Ok(Found::Expired);
@@ -69,19 +79,13 @@ pub(super) fn intend(
     intent: &Intent,
 ) -> Result<Intending, LedgerError> {
     if let Some(row) = store.batch(batch)? {
-        let open = require_open(row, digest)?;
-        if !intent.continues(&stored_intent(store, open.clone())?) {
-            return Err(LedgerError::IntentDiffers);
-        }
-        return Ok(Intending::Open(attempt_again(store, batch, open, intent.issued_at)?));
+        return intend_again(store, batch, row, digest, intent);
     }
     let forgotten_until = intent.reissue.forgets_until(intent.issued_at);
-    let mut conflicts = Vec::new();
-    for (index, certificate) in intent.certificates.iter().enumerate() {
-        if let Some(conflict) = store.conflict(&certificate.pseudonym, None, forgotten_until)? {
-            conflicts.push((index, conflict));
-        }
-    }
+    let pseudonyms: Vec<&[u8; 32]> = intent.certificates.iter().map(|one| &one.pseudonym).collect();
+    let conflicts = store.conflicts(&pseudonyms, None, forgotten_until)?.into_iter().enumerate();
+    let conflicts: Vec<_> =
+        conflicts.filter_map(|(index, conflict)| Some((index, conflict?))).collect();
     if !conflicts.is_empty() {
         return Ok(Intending::Conflicts(conflicts));
     }
@@ -103,6 +107,28 @@ pub(super) fn intend(
     let row = store.insert_intent(batch, digest, intent, entry)?;
     failpoint::pass(Place::IntentWritten);
     Ok(Intending::Open(AttemptKey { row, number: 1 }))
+}
+
+/// Continues the intent of a batch that has one by now. Between the look of who intends and this, another
+/// appliance may have begun the batch, answered it, or died with it: the repeat finds what counts then.
+fn intend_again(
+    store: &mut dyn Store,
+    batch: &BatchRef,
+    row: BatchRow,
+    digest: &[u8; 32],
+    intent: &Intent,
+) -> Result<Intending, LedgerError> {
+    let settled = row.answered_at.is_some() || row.digest != *digest;
+    if settled || row.holder == Holder::Elsewhere {
+        return Ok(Intending::Taken);
+    }
+    if intent.continues(&stored_intent(store, row.clone())?) {
+        return Ok(Intending::Open(attempt_again(store, batch, row, intent.issued_at)?));
+    }
+    match row.holder {
+        Holder::Us => Err(LedgerError::IntentDiffers),
+        Holder::Elsewhere | Holder::Nobody => Ok(Intending::Taken),
+    }
 }
 
 /// Begins the next attempt at an open intent as it is stored.
@@ -167,7 +193,7 @@ fn counts(rejections: &[Rejection]) -> Counts {
 }
 
 /// The length of a list; those of a batch have at most 9,000.
-pub(super) fn counted(length: usize) -> u32 {
+fn counted(length: usize) -> u32 {
     u32::try_from(length).unwrap_or(u32::MAX)
 }
 
@@ -313,9 +339,28 @@ pub(super) fn conflicts(
         Some(batch) => store.batch(batch)?.map(|row| row.row),
         None => None,
     };
-    let forgotten_until = reissue.forgets_until(now);
-    let conflict = |pseudonym| store.conflict(pseudonym, except, forgotten_until);
-    pseudonyms.iter().map(conflict).collect()
+    let pseudonyms: Vec<&[u8; 32]> = pseudonyms.iter().collect();
+    store.conflicts(&pseudonyms, except, reissue.forgets_until(now))
+}
+
+/// Counts the open intents that no other appliance works on.
+pub(super) fn open_intents(store: &mut dyn Store) -> Result<u32, LedgerError> {
+    let open = store.open_batches(i64::MAX)?.into_iter();
+    Ok(counted(open.filter(|open| open.holder != Holder::Elsewhere).count()))
+}
+
+/// Leaves the open intents of this appliance that no task works on any more to whoever repeats them: what
+/// cut a task off, such as a server that was away, need not have ended the appliance.
+pub(super) fn let_go(
+    store: &mut dyn Store,
+    at_work: &dyn Fn(&BatchRef) -> bool,
+) -> Result<(), LedgerError> {
+    for open in store.open_batches(i64::MAX)? {
+        if open.holder == Holder::Us && !at_work(&open.batch) {
+            store.let_go(open.row)?;
+        }
+    }
+    Ok(())
 }
 
 /// Frees the open intents older than a time that nobody works on, and gives their number.
@@ -325,9 +370,9 @@ pub(super) fn release_idle(
     at_work: &dyn Fn(&BatchRef) -> bool,
 ) -> Result<u64, LedgerError> {
     let mut released: u64 = 0;
-    for (row, batch) in store.open_batches(issued_before)? {
-        if !at_work(&batch) {
-            remove(store, row, now)?;
+    for open in store.open_batches(issued_before)? {
+        if open.holder != Holder::Elsewhere && !at_work(&open.batch) {
+            remove(store, open.row, now)?;
             released = released.saturating_add(1);
         }
     }
@@ -375,9 +420,11 @@ fn window_of(
     Ok(store.overrides(now)?.into_iter().find(|open| open.issuer == issuer))
 }
 
-/// A claimed batch is open under its request's digest, or somebody else has settled it meanwhile.
+/// A claimed batch is open under its request's digest, or somebody else has settled it meanwhile or has
+/// taken it over.
 fn require_open(row: BatchRow, digest: &[u8; 32]) -> Result<BatchRow, LedgerError> {
-    if row.answered_at.is_some() || row.digest != *digest {
+    let settled = row.answered_at.is_some() || row.digest != *digest;
+    if settled || row.holder == Holder::Elsewhere {
         return Err(LedgerError::AttemptSuperseded);
     }
     Ok(row)

@@ -15,7 +15,7 @@ use super::window::{WindowClosing, WindowOverride};
 use super::{BatchRef, LedgerError};
 use crate::tlog::tiles::TileId;
 
-/// One engine; `SqliteStore` is the one for a single appliance.
+/// One engine: `SqliteStore` for a single appliance, `PostgresStore` for a fleet.
 pub(super) trait Store: Send {
     /// Begins the one transaction of a group of commands, with the right to write.
     fn open_group(&mut self) -> Result<(), LedgerError>;
@@ -40,16 +40,16 @@ pub(super) trait Store: Send {
     fn rejections(&mut self, row: i64) -> Result<Vec<Rejection>, LedgerError>;
     /// Finds the sealed answer of a batch.
     fn answer(&mut self, row: i64) -> Result<Option<Vec<u8>>, LedgerError>;
-    /// Finds out who else has a dose, apart from one batch and from certificates that were issued
-    /// at a time or before it.
-    fn conflict(
+    /// Finds out for each dose who else has it, apart from one batch and from certificates that were
+    /// issued at a time or before it.
+    fn conflicts(
         &mut self,
-        pseudonym: &[u8; 32],
+        pseudonyms: &[&[u8; 32]],
         except: Option<i64>,
         forgotten_until: i64,
-    ) -> Result<Option<DoseConflict>, LedgerError>;
+    ) -> Result<Vec<Option<DoseConflict>>, LedgerError>;
     /// Lists batches with an open intent older than a time.
-    fn open_batches(&mut self, issued_before: i64) -> Result<Vec<(i64, BatchRef)>, LedgerError>;
+    fn open_batches(&mut self, issued_before: i64) -> Result<Vec<OpenBatch>, LedgerError>;
 
     /// Stores a batch with its intent, which is entry `entry` of the log, and gives its row; its first
     /// attempt has number 1.
@@ -62,8 +62,10 @@ pub(super) trait Store: Send {
     ) -> Result<i64, LedgerError>;
     /// Stores which entry of the log the intent of a batch is, where it was made without one.
     fn set_entry(&mut self, row: i64, entry: u64) -> Result<(), LedgerError>;
-    /// Makes an attempt the current one.
+    /// Makes an attempt the current one, held by this appliance.
     fn set_attempt(&mut self, attempt: AttemptKey) -> Result<(), LedgerError>;
+    /// Leaves an open batch of this appliance to whoever repeats it, wherever.
+    fn let_go(&mut self, row: i64) -> Result<(), LedgerError>;
     /// Stores the answer of a batch, the digests of what was signed and where the log has them.
     fn insert_answer(&mut self, row: i64, finished: &Answered<'_>) -> Result<(), LedgerError>;
     /// Removes a batch that was not answered, with all that belongs to it, and tells what it was;
@@ -118,6 +120,26 @@ pub(super) fn without_gap(first: u64, found: Vec<(u64, Vec<u8>)>) -> Vec<Vec<u8>
         .collect()
 }
 
+/// Who works on an open batch, as far as the store knows.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Holder {
+    /// This appliance began the current attempt; its claims know whether a task still works on it.
+    /// Where the store has one user only, it is always this one.
+    Us,
+    /// Another appliance began it, and is alive.
+    Elsewhere,
+    /// Whoever began it is no more.
+    Nobody,
+}
+
+/// A batch with an open intent.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct OpenBatch {
+    pub(super) row: i64,
+    pub(super) batch: BatchRef,
+    pub(super) holder: Holder,
+}
+
 /// A batch as the store has it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct BatchRow {
@@ -129,6 +151,8 @@ pub(super) struct BatchRow {
     pub(super) issued_at: i64,
     /// When it was answered; none: the intent is open.
     pub(super) answered_at: Option<i64>,
+    /// Who works on it, while its intent is open.
+    pub(super) holder: Holder,
     /// Which entry of the log the intent is; none: it was made before there was a log.
     pub(super) entry: Option<u64>,
 }

@@ -5,8 +5,11 @@
 //! of them. Nobody hears of a result that is not durable, and many small batches share one fsync.
 //! If the commit fails, every command of the group gets that error and nothing of it counts.
 //!
-//! The thread ends when it is closed or when the last handle is gone. It decides nothing.
+//! The thread opens the store that it writes to, because not every store may be used on a thread of the
+//! asynchronous runtime. It ends when it is closed or when the last handle is gone. It decides nothing.
 
+use std::sync::Arc;
+use std::sync::mpsc as one_way;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
@@ -24,7 +27,7 @@ pub(super) const QUEUE_MAX: usize = 256;
 /// large a transaction grows (a finished batch carries one or two megabytes).
 pub(super) const GROUP_MAX: usize = 64;
 
-/// How long may new work wait for the disk? Longer than any write takes on a disk that works.
+/// How long may new work wait for the store? Longer than any write takes on one that works.
 const ADMISSION_WAIT: Duration = Duration::from_secs(10);
 /// How long may finished work wait? Its signatures were paid for, so longer; then the repeat finds out.
 const CONCLUSION_WAIT: Duration = Duration::from_secs(30);
@@ -45,18 +48,31 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Starts the thread over an opened store.
-    pub(super) fn start(store: Box<dyn Store>) -> std::io::Result<Self> {
+    /// Starts the thread, and waits until it has opened its store.
+    pub(super) fn start(
+        open: impl FnOnce() -> Result<Box<dyn Store>, LedgerError> + Send + 'static,
+    ) -> Result<Self, LedgerError> {
         let (queue, messages) = mpsc::channel(QUEUE_MAX);
-        std::thread::Builder::new()
-            .name("ledger".to_owned())
-            .spawn(move || serve(store, messages))?;
+        let (opened, outcome) = one_way::channel();
+        let started =
+            std::thread::Builder::new().name("ledger".to_owned()).spawn(move || match open() {
+                Ok(store) => {
+                    let _ = opened.send(Ok(()));
+                    serve(store, messages);
+                }
+                Err(error) => drop(opened.send(Err(error))),
+            });
+        started.map_err(|source| LedgerError::Unavailable {
+            what: "no thread can be started",
+            source: Some(Arc::new(source)),
+        })?;
+        outcome.recv().map_err(|_| LedgerError::Closed)??;
         Ok(Self { queue })
     }
 
     /// Runs a command in the next group and gives its result once that is durable.
     ///
-    /// A disk that hangs makes the caller wait for a bounded time only. A caller that stops waiting
+    /// A disk or a server that hangs makes the caller wait for a bounded time only. A caller that stops waiting
     /// does not stop the command. The command is dropped, with all
     /// that it holds, before its caller hears of the result.
     pub(super) async fn run<T: Send + 'static>(
@@ -82,7 +98,7 @@ impl Writer {
         match timeout(wait, result).await {
             Ok(result) => result.unwrap_or(Err(LedgerError::Closed)),
             Err(_) => {
-                Err(LedgerError::Unavailable { what: "the disk does not answer", source: None })
+                Err(LedgerError::Unavailable { what: "the store does not answer", source: None })
             }
         }
     }

@@ -27,9 +27,14 @@ pub enum Fact {
         config: [u8; 32],
         /// Batches that were being signed when it last ended: they wait for their repeat.
         open: u32,
+        /// Which one of a fleet it is; none: the entry is from before that was told.
+        appliance: Option<String>,
     },
     /// The daemon ends as it was told to.
-    DaemonStopped,
+    DaemonStopped {
+        /// Which one of a fleet it is; none: the entry is from before that was told.
+        appliance: Option<String>,
+    },
     /// The rules were read again and are in force.
     RulesLoaded {
         /// SHA-256 of what it is configured with now.
@@ -232,6 +237,8 @@ struct Form {
     #[serde(skip_serializing_if = "Option::is_none")]
     rejected: Option<Counts>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    appliance: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     assurance: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     certificates: Option<u64>,
@@ -244,7 +251,7 @@ impl Fact {
         match self {
             Self::LogBegun { .. } => "log.begun",
             Self::DaemonStarted { .. } => "daemon.started",
-            Self::DaemonStopped => "daemon.stopped",
+            Self::DaemonStopped { .. } => "daemon.stopped",
             Self::RulesLoaded { .. } => "rules.loaded",
             Self::BatchIntended(_) => "batch.intended",
             Self::BatchResumed { .. } => "batch.resumed",
@@ -263,11 +270,11 @@ impl From<&Entry> for Form {
     fn from(entry: &Entry) -> Self {
         let head = Self { at: entry.at, event: entry.fact.event().to_owned(), ..Self::default() };
         match entry.fact.clone() {
-            Fact::DaemonStopped => head,
+            Fact::DaemonStopped { appliance } => Self { appliance, ..head },
             Fact::LogBegun { certificates } => Self { certificates: Some(certificates), ..head },
-            Fact::DaemonStarted { version, config, open } => {
+            Fact::DaemonStarted { version, config, open, appliance } => {
                 let (version, config) = (Some(version), Some(ByteArray::new(config)));
-                Self { version, config, open: Some(open), ..head }
+                Self { version, config, open: Some(open), appliance, ..head }
             }
             Fact::RulesLoaded { config } => Self { config: Some(ByteArray::new(config)), ..head },
             Fact::BatchIntended(intended) => head.with_intended(*intended),
@@ -330,8 +337,9 @@ impl Form {
                 version: self.need(&self.version, "version")?,
                 config: *self.need(&self.config, "config")?,
                 open: self.need(&self.open, "open")?,
+                appliance: self.appliance,
             },
-            "daemon.stopped" => Fact::DaemonStopped,
+            "daemon.stopped" => Fact::DaemonStopped { appliance: self.appliance },
             "rules.loaded" => Fact::RulesLoaded { config: *self.need(&self.config, "config")? },
             "batch.intended" => Fact::BatchIntended(Box::new(self.intended()?)),
             "batch.resumed" => {

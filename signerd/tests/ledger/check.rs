@@ -3,14 +3,16 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
+use std::thread;
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
 use rusqlite::Connection;
-use signerd::ledger::{self, Checked, Damage, Ledger, LedgerError, StoredCheckpoint};
+use signerd::ledger::{self, Checked, Damage, Engine, Ledger, LedgerError, StoredCheckpoint};
 use signerd::tlog::note::{AuditKey, Head};
 
 use super::place::{NOW, Place, answered, open, open_batch, replays};
+use super::shared;
 
 const ORIGIN: &str = "log.example/test";
 
@@ -41,7 +43,11 @@ impl Audit {
     }
 
     fn check(&self, path: &Path) -> Result<Checked, Damage> {
-        ledger::check(path, (&self.key, ORIGIN), &mut |_, _| {})
+        self.check_on(&Engine::Sqlite(path.to_owned()))
+    }
+
+    fn check_on(&self, engine: &Engine) -> Result<Checked, Damage> {
+        ledger::check(engine, (&self.key, ORIGIN), &mut |_, _| {})
     }
 }
 
@@ -67,8 +73,9 @@ async fn a_good_ledger_passes_and_says_what_it_holds() {
     let (place, audit, size) = filled().await;
     let before = fs::read(place.path()).unwrap();
     let mut seen = Vec::new();
-    let checked =
-        ledger::check(&place.path(), (&audit.key, ORIGIN), &mut |done, all| seen.push((done, all)));
+    let mut progress = |done, all| seen.push((done, all));
+    let engine = Engine::Sqlite(place.path());
+    let checked = ledger::check(&engine, (&audit.key, ORIGIN), &mut progress);
     let expected = Checked { entries: 362, certificates: 240, unlogged: 0, signed: Some(size) };
     assert_eq!(checked.unwrap(), expected);
     assert_eq!(seen, [(362, 362)]);
@@ -175,7 +182,7 @@ async fn a_ledger_in_use_is_not_checked_but_its_backup_is() {
     assert!(matches!(audit.check(&place.path()), Err(Damage::Ledger(LedgerError::InUse { .. }))));
     let copy = Place::new();
     let (from, to) = (place.path(), copy.path());
-    let copying = std::thread::spawn(move || ledger::backup(&from, &to, &mut |_, _| {}).unwrap());
+    let copying = thread::spawn(move || ledger::backup(&from, &to, &mut |_, _| {}).unwrap());
     for id in 20..60 {
         answered(&ledger, id, &[id * 2, id * 2 + 1]).await;
     }
@@ -192,4 +199,50 @@ async fn a_ledger_in_use_is_not_checked_but_its_backup_is() {
     let nowhere = place.folder.path().join("copy");
     assert!(ledger::backup(&text, &nowhere, &mut |_, _| {}).is_err());
     assert!(!nowhere.exists(), "nothing half-done is left");
+}
+
+#[tokio::test]
+async fn on_a_server_the_check_reads_one_moment_while_the_fleet_goes_on() {
+    // While appliances have the ledger open, and one holds its lock, everything fits; an entry that was
+    // changed, one that is gone, and a certificate without its batch are found.
+    let place = shared::Place::new();
+    let audit = Audit::new();
+    let ledger = place.open();
+    for id in 1..=20 {
+        answered(&ledger, id, &[id * 2, id * 2 + 1]).await;
+    }
+    let size = audit.seal(&ledger).await;
+    let _at_work = open_batch(&ledger, 200, &[250]).await;
+    let engine = Engine::Postgres(place.over_tls());
+    let check = || thread::scope(|scope| scope.spawn(|| audit.check_on(&engine)).join().unwrap());
+    let checked = check().unwrap();
+    let expected = Checked { entries: size + 1, certificates: 40, unlogged: 0, signed: Some(size) };
+    assert_eq!(checked, expected);
+    for (change, back, told) in [
+        (
+            "CREATE TABLE aside AS SELECT * FROM log_entry WHERE number = 7;
+             UPDATE log_entry SET entry = set_byte(entry, 20, get_byte(entry, 20) # 1) WHERE number = 7",
+            "UPDATE log_entry SET entry = aside.entry FROM aside WHERE log_entry.number = 7;
+             DROP TABLE aside",
+            "",
+        ),
+        (
+            "CREATE TABLE aside AS SELECT * FROM log_entry WHERE number = 9;
+             DELETE FROM log_entry WHERE number = 9",
+            "INSERT INTO log_entry SELECT * FROM aside; DROP TABLE aside",
+            "entry 9 of the log is missing",
+        ),
+        (
+            "UPDATE certificate SET batch = batch + 1000 WHERE batch = 3",
+            "UPDATE certificate SET batch = batch - 1000 WHERE batch = 1003",
+            "a certificate belongs to a batch that is not there",
+        ),
+    ] {
+        place.sql(change);
+        let damage = check().unwrap_err().to_string();
+        assert!(damage.contains(told), "{damage}");
+        place.sql(back);
+        assert_eq!(check().unwrap(), expected, "{change}");
+    }
+    assert!(replays(&ledger, 1).await);
 }

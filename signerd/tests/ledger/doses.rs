@@ -54,7 +54,7 @@ async fn of_many_batches_with_one_dose_exactly_one_gets_it() {
                         1
                     }
                     Intended::Conflicts(..) => 0,
-                    Intended::OverQuota(over) => panic!("{over}"),
+                    other => panic!("{other:?}"),
                 }
             })
         })

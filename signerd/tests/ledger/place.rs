@@ -2,11 +2,13 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use rusqlite::Row;
+use rusqlite::types::Value;
 use signerd::ledger::{
-    Attempt, BatchRef, Begin, Finished, Intended, IntendedCertificate, Intent, Ledger, LedgerError,
-    Reissue, Rejection, Settings, StoredIntent, Ticket,
+    Attempt, BatchRef, Begin, Engine, Finished, Intended, IntendedCertificate, Intent, Ledger,
+    LedgerError, Reissue, Rejection, Settings, StoredIntent, Ticket,
 };
 
 pub(crate) const NOW: i64 = 1_800_000_000;
@@ -32,7 +34,22 @@ impl Place {
     }
 
     pub(crate) fn open(&self) -> Ledger {
-        open(&self.path()).unwrap()
+        reopen(&self.path())
+    }
+
+    /// Looks into the ledger as an auditor does; a column that is NULL is empty.
+    pub(crate) fn rows(&self, query: &str) -> Vec<Vec<String>> {
+        let reader = rusqlite::Connection::open(self.path()).unwrap();
+        let mut statement = reader.prepare(query).unwrap();
+        let columns = statement.column_count();
+        let text = |value| match value {
+            Value::Null => String::new(),
+            Value::Integer(number) => number.to_string(),
+            Value::Text(text) => text,
+            other => panic!("{other:?} is neither number nor text"),
+        };
+        let read = |row: &Row<'_>| (0..columns).map(|at| row.get(at).map(text)).collect();
+        statement.query_map([], read).unwrap().map(Result::unwrap).collect()
     }
 
     /// What a killed process leaves: the files as they are while this one still runs.
@@ -46,9 +63,22 @@ impl Place {
     }
 }
 
+/// Opens a ledger that nobody has open any more. Other tests of this process start servers: between fork and
+/// exec such a child has a copy of every lock.
+pub(crate) fn reopen(path: &Path) -> Ledger {
+    let begin = Instant::now();
+    loop {
+        match open(path) {
+            Ok(ledger) => return ledger,
+            Err(LedgerError::InUse { .. }) if begin.elapsed() < Duration::from_secs(5) => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
 pub(crate) fn open(path: &Path) -> Result<Ledger, LedgerError> {
     let retention = Duration::from_secs(RETENTION.unsigned_abs());
-    Ledger::open(Settings { path: path.to_owned(), retention })
+    Ledger::open(Settings { engine: Engine::Sqlite(path.to_owned()), retention })
 }
 
 pub(crate) fn batch(id: u8) -> BatchRef {

@@ -21,7 +21,7 @@ async fn tried(ledger: &Ledger, tag: u8, intent: Intent) -> Option<OverQuota> {
             None
         }
         Intended::OverQuota(over) => Some(over),
-        Intended::Conflicts(_, conflicts) => panic!("{conflicts:?}"),
+        other => panic!("{other:?}"),
     }
 }
 

@@ -9,8 +9,8 @@ use rusqlite::{OptionalExtension, Params, Row, params};
 use super::super::batch::{DoseConflict, Intent, Rejection, StoredCertificate};
 use super::super::claim::AttemptKey;
 use super::super::store::{
-    Answered, BatchRow, LoggedCertificate, OpenAttempt, Removed, Store, StoredCheckpoint,
-    without_gap,
+    Answered, BatchRow, Holder, LoggedCertificate, OpenAttempt, OpenBatch, Removed, Store,
+    StoredCheckpoint, without_gap,
 };
 use super::super::window::{WindowClosing, WindowOverride};
 use super::super::{BatchRef, LedgerError};
@@ -70,6 +70,8 @@ impl Store for SqliteStore {
                     kid: row.get(4)?,
                     issued_at: row.get(5)?,
                     answered_at: row.get(6)?,
+                    // The file's lock lets one process in.
+                    holder: Holder::Us,
                     entry: row.get(7)?,
                 })
             },
@@ -125,31 +127,25 @@ impl Store for SqliteStore {
         self.find("SELECT sealed FROM answer WHERE batch = ?1", [row], first)
     }
 
-    fn conflict(
+    fn conflicts(
         &mut self,
-        pseudonym: &[u8; 32],
+        pseudonyms: &[&[u8; 32]],
         except: Option<i64>,
         forgotten_until: i64,
-    ) -> Result<Option<DoseConflict>, LedgerError> {
-        let answered: Option<Option<bool>> = self.find(
-            "SELECT max(batch.answered_at IS NOT NULL) FROM certificate
-             JOIN batch ON batch.id = certificate.batch
-             WHERE certificate.pseudonym = ?1 AND certificate.batch IS NOT ?2
-             AND (batch.answered_at IS NULL OR batch.issued_at > ?3)",
-            params![kept_half(pseudonym), except, forgotten_until],
-            first,
-        )?;
-        Ok(answered.flatten().map(|answered| {
-            if answered { DoseConflict::AlreadyCertified } else { DoseConflict::InProgress }
-        }))
+    ) -> Result<Vec<Option<DoseConflict>>, LedgerError> {
+        let conflict = |pseudonym: &&[u8; 32]| self.conflict(pseudonym, except, forgotten_until);
+        pseudonyms.iter().map(conflict).collect()
     }
 
-    fn open_batches(&mut self, issued_before: i64) -> Result<Vec<(i64, BatchRef)>, LedgerError> {
+    fn open_batches(&mut self, issued_before: i64) -> Result<Vec<OpenBatch>, LedgerError> {
         self.list(
             "SELECT id, client, batch_id FROM batch
              WHERE answered_at IS NULL AND issued_at < ?1 ORDER BY issued_at",
             [issued_before],
-            |row| Ok((row.get(0)?, BatchRef { client: row.get(1)?, id: row.get(2)? })),
+            |row| {
+                let batch = BatchRef { client: row.get(1)?, id: row.get(2)? };
+                Ok(OpenBatch { row: row.get(0)?, batch, holder: Holder::Us })
+            },
         )
     }
 
@@ -192,6 +188,11 @@ impl Store for SqliteStore {
             params![attempt.row, attempt.number],
         )
         .map(drop)
+    }
+
+    fn let_go(&mut self, _row: i64) -> Result<(), LedgerError> {
+        // There is nobody else.
+        Ok(())
     }
 
     fn set_entry(&mut self, row: i64, entry: u64) -> Result<(), LedgerError> {
@@ -413,6 +414,25 @@ impl Store for SqliteStore {
 }
 
 impl SqliteStore {
+    fn conflict(
+        &self,
+        pseudonym: &[u8; 32],
+        except: Option<i64>,
+        forgotten_until: i64,
+    ) -> Result<Option<DoseConflict>, LedgerError> {
+        let answered: Option<Option<bool>> = self.find(
+            "SELECT max(batch.answered_at IS NOT NULL) FROM certificate
+             JOIN batch ON batch.id = certificate.batch
+             WHERE certificate.pseudonym = ?1 AND certificate.batch IS NOT ?2
+             AND (batch.answered_at IS NULL OR batch.issued_at > ?3)",
+            params![kept_half(pseudonym), except, forgotten_until],
+            first,
+        )?;
+        Ok(answered.flatten().map(|answered| {
+            if answered { DoseConflict::AlreadyCertified } else { DoseConflict::InProgress }
+        }))
+    }
+
     fn insert_certificates(&self, row: i64, intent: &Intent) -> Result<(), LedgerError> {
         let connection = self.connection()?;
         let mut insert = connection

@@ -10,8 +10,15 @@ fn all() -> Vec<Fact> {
     let rejected = vec![("dose.repeated".to_owned(), 2)];
     vec![
         Fact::LogBegun { certificates: 3 },
-        Fact::DaemonStarted { version: "1.2.3".to_owned(), config: [1; 32], open: 2 },
-        Fact::DaemonStopped,
+        Fact::DaemonStarted {
+            version: "1.2.3".to_owned(),
+            config: [1; 32],
+            open: 2,
+            appliance: Some("signerd-1".to_owned()),
+        },
+        Fact::DaemonStopped { appliance: Some("signerd-1".to_owned()) },
+        // As earlier releases wrote it.
+        Fact::DaemonStopped { appliance: None },
         Fact::RulesLoaded { config: [2; 32] },
         Fact::BatchIntended(Box::new(BatchIntended {
             client: "moh-issuing".to_owned(),
