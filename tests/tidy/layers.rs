@@ -20,8 +20,8 @@ const LAYERS: [&[&str]; 8] = [
 
 /// The tool stands beside the daemon: it reads the same formats and shares nothing that serves.
 const TOOL: &str = "ctl";
-const TOOL_IMPORTS: [&str; 8] =
-    ["cli", "clock", "cpu", "hcert", "ledger", "logging", "statement", "wire"];
+const TOOL_IMPORTS: [&str; 9] =
+    ["cli", "clock", "cpu", "hcert", "ledger", "logging", "statement", "tlog", "wire"];
 
 /// Where each foreign crate may be named, by the beginning of the path. A crate that is not here
 /// may be used everywhere; one that is here stays exchangeable.
@@ -43,6 +43,7 @@ const HOMES: [(&str, &[&str]); 31] = [
     ("hyper_util", &["signerd/src/ctl/client", "signerd/src/server"]),
     ("indicatif", &["signerd/src/ctl"]),
     ("listenfd", &["signerd/src/hsm/worker", "signerd/src/systemd"]),
+    ("memchr", &["signerd/src/ctl/log"]),
     ("png", &["signerd/src/hcert/qr"]),
     ("prometheus", &["signerd/src/metrics"]),
     (
