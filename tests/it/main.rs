@@ -11,6 +11,7 @@
 )]
 
 mod access;
+mod auditor;
 mod batches;
 mod cddl;
 mod certificates;
@@ -24,6 +25,7 @@ mod http;
 mod interop;
 mod kills;
 mod log;
+mod log_mutations;
 mod observe;
 mod officers;
 mod pin;

@@ -106,6 +106,7 @@ pub fn check(
         marks,
         sense: Sense::default(),
         wrong,
+        meaning: Findings::default(),
         warnings: Findings::default(),
         suspects: Vec::new(),
     };
@@ -130,8 +131,22 @@ struct Bundle {
     entries: Vec<Result<Entry, NotAnEntry>>,
     /// What is wrong with the file.
     fault: Option<String>,
-    /// Where its leaves are not those of the stored tile; that tile's root.
-    other: Option<(Vec<usize>, Option<Node>)>,
+    /// What the stored tile says instead; none: the same.
+    other: Option<Stored>,
+}
+
+/// A stored tile that is not that of the entries.
+#[derive(Default)]
+struct Stored {
+    /// Which leaves it has otherwise; none: it cannot be read, or is too short.
+    differs: Vec<usize>,
+    root: Option<Node>,
+}
+
+/// The stored roots of full bundles, and that of the last one where it is not full.
+struct Row {
+    full: Vec<Node>,
+    rest: Option<Node>,
 }
 
 /// The number of the first entry of a bundle.
@@ -178,14 +193,10 @@ fn read(folder: &Folder, path: TilePath, marks: &[Mark]) -> Result<Bundle, LogEr
 }
 
 /// Which leaves are not those of the stored tile, and that tile's root; none: they all are.
-fn differing(
-    folder: &Folder,
-    path: TilePath,
-    leaves: &[Node],
-) -> Result<Option<(Vec<usize>, Option<Node>)>, LogError> {
+fn differing(folder: &Folder, path: TilePath, leaves: &[Node]) -> Result<Option<Stored>, LogError> {
     let hashes = TilePath { level: Some(0), ..path };
     let Some((_, mut stored)) = folder.tile(hashes)? else {
-        return Ok(Some((Vec::new(), None)));
+        return Ok(Some(Stored::default()));
     };
     stored.truncate(path.width.saturating_mul(HASH_BYTES));
     if stored == leaves.as_flattened() {
@@ -193,19 +204,18 @@ fn differing(
     }
     let (stored, rest) = stored.as_chunks::<HASH_BYTES>();
     if stored.len() != path.width || !rest.is_empty() {
-        return Ok(Some((Vec::new(), None)));
+        return Ok(Some(Stored::default()));
     }
     let pairs = leaves.iter().zip(stored).enumerate();
-    let other = pairs.filter(|(_, (leaf, stored))| leaf != stored).map(|(at, _)| at).collect();
-    Ok(Some((other, Some(Peaks::root_of(stored)))))
+    let differs = pairs.filter(|(_, (leaf, stored))| leaf != stored).map(|(at, _)| at).collect();
+    Ok(Some(Stored { differs, root: Some(Peaks::root_of(stored)) }))
 }
 
 /// A bundle that is not the stored tile's.
 struct Suspect {
     path: TilePath,
     root: Option<Node>,
-    other: Vec<usize>,
-    stored: Option<Node>,
+    stored: Stored,
 }
 
 /// What is known after some bundles.
@@ -223,6 +233,8 @@ struct Reading<'a> {
     held: Vec<Option<bool>>,
     sense: Sense,
     wrong: Findings,
+    /// What contradicts itself.
+    meaning: Findings,
     warnings: Findings,
     suspects: Vec<Suspect>,
 }
@@ -250,32 +262,27 @@ impl Reading<'_> {
         }
         for (number, entry) in (first..).zip(&bundle.entries) {
             for odd in self.sense.take(number, entry) {
-                let findings = if odd.is_warning() { &mut self.warnings } else { &mut self.wrong };
+                let findings =
+                    if odd.is_warning() { &mut self.warnings } else { &mut self.meaning };
                 findings.add(&place, Some(number), odd.to_string());
             }
         }
-        let other = match (bundle.other, bundle.root) {
-            (Some(other), _) => Some(other),
-            (None, None) => Some((Vec::new(), None)),
-            (None, Some(_)) => None,
-        };
-        if let Some((other, stored)) = other {
-            self.suspects.push(Suspect { path: bundle.path, root: bundle.root, other, stored });
+        let other = bundle.other.or_else(|| bundle.root.is_none().then(Stored::default));
+        if let Some(stored) = other {
+            self.suspects.push(Suspect { path: bundle.path, root: bundle.root, stored });
         }
     }
 
     fn end(mut self) -> Result<Report, LogError> {
-        let mut good = 0;
+        let mut good = self.good();
         for (mark, held) in self.marks.marks.iter().zip(&self.held) {
-            match held {
-                Some(true) => good = good.max(mark.size),
-                Some(false) => self.wrong.add(&mark.place, None, mark.refuted()),
-                None => {}
+            if *held == Some(false) {
+                self.wrong.add(&mark.place, None, mark.refuted());
             }
         }
         let is_signed = self.is_whole && self.held.get(self.marks.latest) == Some(&Some(true));
         let first_bad = if is_signed { self.tiles()? } else { self.locate()? };
-        if let Some(first_bad) = first_bad {
+        if let Some(first_bad) = first_bad.filter(|_| !self.marks.is_longer) {
             good = good.max(first_bad);
         }
         let certificates = u64::try_from(self.sense.certificates()).unwrap_or(u64::MAX);
@@ -283,6 +290,15 @@ impl Reading<'_> {
         let doubled = std::mem::take(&mut self.sense).doubled();
         if !doubled.is_empty() {
             self.tell_doubled(&doubled, self.marks.head.size)?;
+        }
+        // What follows a changed entry contradicts it, and says nothing of its own.
+        let known = |finding: &&Finding| is_signed || finding.entry.is_some_and(|e| e < good);
+        let told = self.meaning.kept.iter().filter(known);
+        told.for_each(|f| self.wrong.add(&f.place, f.entry, f.text.as_str()));
+        if is_signed {
+            let kept = u64::try_from(self.meaning.kept.len()).unwrap_or(u64::MAX);
+            self.wrong.count =
+                self.wrong.count.saturating_add(self.meaning.count.saturating_sub(kept));
         }
         Ok(Report {
             head: self.marks.head,
@@ -293,6 +309,21 @@ impl Reading<'_> {
             open_batches,
             cosigned: self.marks.cosigned,
         })
+    }
+
+    /// How many entries from the beginning are certainly good: those below the last mark that holds before
+    /// the first one that does not. Where the log holds for itself and against nothing that is held, only
+    /// what is held can say.
+    fn good(&self) -> u64 {
+        let marks = || self.marks.marks.iter().zip(&self.held);
+        let refuted = || marks().filter(|(_, held)| **held == Some(false)).map(|(mark, _)| mark);
+        let for_itself = self.held.get(self.marks.latest) == Some(&Some(true));
+        let is_fork = self.marks.is_longer || (for_itself && refuted().any(|mark| mark.is_held));
+        let end = refuted().map(|mark| mark.size).min().unwrap_or(u64::MAX);
+        let holding = marks().filter(|(mark, held)| {
+            **held == Some(true) && mark.size < end && (mark.is_held || !is_fork)
+        });
+        holding.map(|(mark, _)| mark.size).max().unwrap_or(0)
     }
 
     /// The entries are those that were signed: the stored tiles must be theirs.
@@ -333,11 +364,12 @@ impl Reading<'_> {
     /// first one.
     fn locate(&mut self) -> Result<Option<u64>, LogError> {
         let head = self.marks.head.clone();
-        let Some((row, rest)) = self.signed_row(&head)? else { return Ok(None) };
-        let last = (head.size % u64::try_from(TILE_WIDTH).unwrap_or(1) > 0).then_some(self.rest);
+        let Some(Row { full, rest }) = self.signed_row(&head)? else { return Ok(None) };
+        let has_part = TilePath::bundles(head.size).last().is_some_and(|path| !path.is_full());
+        let last = has_part.then_some(self.rest);
         let computed = self.rows.iter().copied().chain(last);
         let paths = TilePath::bundles(head.size);
-        let signed = row.into_iter().chain(rest);
+        let signed = full.into_iter().chain(rest);
         let mut first_bad = None;
         for ((path, computed), signed) in paths.zip(computed).zip(signed) {
             if computed == Some(signed) {
@@ -345,11 +377,11 @@ impl Reading<'_> {
             }
             let first = first_of(path);
             let suspect = self.suspects.iter().find(|suspect| suspect.path == path);
-            let exact =
-                suspect.filter(|suspect| suspect.stored == Some(signed) && suspect.root.is_some());
+            let exact = suspect
+                .filter(|suspect| suspect.stored.root == Some(signed) && suspect.root.is_some());
             let numbers: Vec<u64> = exact.map_or_else(Vec::new, |suspect| {
                 let number = |at: &usize| first.saturating_add(u64::try_from(*at).unwrap_or(0));
-                suspect.other.iter().map(number).collect()
+                suspect.stored.differs.iter().map(number).collect()
             });
             first_bad = first_bad.or(Some(numbers.first().copied().unwrap_or(first)));
             let place = path.to_string();
@@ -364,13 +396,13 @@ impl Reading<'_> {
     }
 
     /// The stored roots of all bundles, if they give the root that was signed.
-    fn signed_row(&self, head: &Head) -> Result<Option<(Vec<Node>, Option<Node>)>, LogError> {
-        let (mut row, mut peaks) = (Vec::new(), Peaks::default());
+    fn signed_row(&self, head: &Head) -> Result<Option<Row>, LogError> {
+        let (mut full, mut peaks) = (Vec::new(), Peaks::default());
         for path in TilePath::hashes(head.size).filter(|path| path.level == Some(1)) {
             let Some((_, stored)) = self.folder.tile(path)? else { return Ok(None) };
             let (hashes, _) = stored.as_chunks::<HASH_BYTES>();
             let Some(hashes) = hashes.get(..path.width) else { return Ok(None) };
-            row.extend_from_slice(hashes);
+            full.extend_from_slice(hashes);
             hashes.iter().for_each(|hash| peaks.push(*hash));
         }
         let partial = TilePath::hashes(head.size)
@@ -383,7 +415,7 @@ impl Reading<'_> {
             let Some(hashes) = hashes.get(..path.width) else { return Ok(None) };
             rest = Some(Peaks::root_of(hashes));
         }
-        Ok((peaks.root(rest) == head.root).then_some((row, rest)))
+        Ok((peaks.root(rest) == head.root).then_some(Row { full, rest }))
     }
 
     /// Reads the log once more for identifiers that are there twice.
@@ -404,7 +436,7 @@ impl Reading<'_> {
                 match seen.iter().find(|(uvci, _)| *uvci == certificate.uvci) {
                     Some((_, earlier)) => {
                         let text = sense::Oddity::Twice(*earlier).to_string();
-                        self.wrong.add(&path.to_string(), Some(number), text);
+                        self.meaning.add(&path.to_string(), Some(number), text);
                     }
                     None => seen.push((certificate.uvci, number)),
                 }

@@ -16,7 +16,7 @@ pub(super) struct Mark {
     pub(super) root: Node,
     /// The file, or what was held.
     pub(super) place: String,
-    is_held: bool,
+    pub(super) is_held: bool,
 }
 
 impl Mark {
@@ -40,6 +40,8 @@ pub(super) struct Marks {
     /// Which of them is the checkpoint of the log.
     pub(super) latest: usize,
     pub(super) wrong: Findings,
+    /// Whether something that is held signs more entries than the log has.
+    pub(super) is_longer: bool,
     /// Who cosigned, how many entries, and when.
     pub(super) cosigned: Vec<(String, u64, u64)>,
 }
@@ -73,6 +75,7 @@ impl Marks {
             head,
             latest: 0,
             wrong: Findings::default(),
+            is_longer: false,
             cosigned: Vec::new(),
         };
         for kept in folder.history()? {
@@ -80,12 +83,12 @@ impl Marks {
                 Ok(head) if head.size != kept.size => {
                     found.wrong.add(&kept.name, None, "it is that of another size");
                 }
-                opened => found.add(&kept.name, opened, false),
+                opened => found.add(&kept.name, &opened, false),
             }
         }
         for (place, note) in &given.held {
             let opened = open(note, &given.keys, Some(&found.head.origin));
-            found.add(place, opened, true);
+            found.add(place, &opened, true);
         }
         found.witnesses(given, &note);
         found.marks.sort_by_key(|mark| mark.size);
@@ -94,8 +97,8 @@ impl Marks {
         Ok(found)
     }
 
-    fn add(&mut self, place: &str, opened: Result<Head, NotACheckpoint>, is_held: bool) {
-        let (size, latest) = match &opened {
+    fn add(&mut self, place: &str, opened: &Result<Head, NotACheckpoint>, is_held: bool) {
+        let (size, latest) = match opened {
             Err(cause) => {
                 self.wrong.add(place, None, cause.to_string());
                 return;
@@ -108,6 +111,7 @@ impl Marks {
                  put back"
             );
             self.wrong.add(place, Some(latest), text);
+            self.is_longer = true;
             return;
         }
         self.marks.extend(opened.iter().map(|head| mark(head, place, is_held)));

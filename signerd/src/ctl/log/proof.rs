@@ -12,10 +12,9 @@ use serde_json::json;
 use super::super::client::Client;
 use super::super::error::{CtlError, Outcome};
 use super::super::output::harmless;
-use super::super::verify::when;
 use super::super::{Context, runtime};
 use super::folder::{self, Durable};
-use super::show::{as_json, in_words};
+use super::show::{proved_json, proved_words};
 use super::verify::verified;
 use super::{LogError, audit_keys, either, fetch, held, marks};
 use crate::tlog::fact::{Entry, Fact};
@@ -85,13 +84,9 @@ fn certificate(
             .map_err(LogError::from)?;
     }
     if context.json {
-        let mut value = as_json(proof.index, &entry);
-        value["checkpoint"] = json!({ "origin": head.origin, "entries": head.size, "at": head.at });
-        writeln!(out, "{value}")?;
+        writeln!(out, "{}", proved_json(proof.index, &entry, &head))?;
     } else {
-        let (origin, size, at) = (harmless(&head.origin), head.size, when(head.at));
-        writeln!(out, "GOOD  in {origin} of {size} entries, signed {at}:")?;
-        writeln!(out, "{}", harmless(&in_words(proof.index, &entry)))?;
+        out.write_all(proved_words(proof.index, &entry, &head).as_bytes())?;
     }
     Ok(Outcome::Done)
 }

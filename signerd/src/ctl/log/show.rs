@@ -22,6 +22,7 @@ use super::LogError;
 use super::folder::Folder;
 use super::scan::{Found, Wanted, scan};
 use crate::tlog::fact::{Entry, Fact};
+use crate::tlog::note::Head;
 
 /// The command line of `log show`.
 #[derive(Debug, clap::Args)]
@@ -109,7 +110,7 @@ fn local(epoch: i64) -> String {
 }
 
 /// One line for people: number, time in Viet Nam and UTC, event, what about.
-pub(super) fn in_words(number: u64, entry: &Entry) -> String {
+fn in_words(number: u64, entry: &Entry) -> String {
     let Value::Object(members) = members(&entry.fact) else { return String::new() };
     let word = |value: &Value| match value {
         Value::String(text) => text.clone(),
@@ -122,13 +123,30 @@ pub(super) fn in_words(number: u64, entry: &Entry) -> String {
 }
 
 /// One object for machines.
-pub(super) fn as_json(number: u64, entry: &Entry) -> Value {
+fn as_json(number: u64, entry: &Entry) -> Value {
     let mut value = json!({
         "entry": number, "at": entry.at, "time": format!("{}+07:00", local(entry.at).replace(' ', "T")),
         "time_utc": when(entry.at), "event": entry.fact.event(),
     });
     if let (Value::Object(all), Value::Object(more)) = (&mut value, members(&entry.fact)) {
         all.extend(more);
+    }
+    value
+}
+
+/// An entry that a proof shows to be in a log.
+pub(super) fn proved_words(number: u64, entry: &Entry, head: &Head) -> String {
+    let (origin, size, at) = (&head.origin, head.size, when(head.at));
+    let (log, line) = (harmless(origin), harmless(&in_words(number, entry)));
+    format!("GOOD  in {log} of {size} entries, signed {at}:\n{line}\n")
+}
+
+/// The same for machines.
+pub(super) fn proved_json(number: u64, entry: &Entry, head: &Head) -> Value {
+    let mut value = as_json(number, entry);
+    if let Value::Object(members) = &mut value {
+        let head = json!({ "origin": head.origin, "entries": head.size, "at": head.at });
+        members.insert("checkpoint".to_owned(), head);
     }
     value
 }

@@ -14,7 +14,7 @@ use super::super::output::{FileError, harmless};
 use super::super::verify::when;
 use super::check::{self, Finding, Given, Report};
 use super::folder::Folder;
-use super::show::{as_json, in_words};
+use super::show::{proved_json, proved_words};
 use super::{LogError, audit_keys, held};
 use crate::tlog::cosign::WitnessKey;
 use crate::tlog::fact::Entry;
@@ -165,13 +165,9 @@ fn stored(
     let entry = Entry::decode(&proof.entry);
     let entry = entry.map_err(|_| not(NotAProof::Form("no entry of this log")))?;
     if context.json {
-        let mut value = as_json(proof.index, &entry);
-        value["checkpoint"] = json!({ "origin": head.origin, "entries": head.size, "at": head.at });
-        writeln!(out, "{value}")?;
+        writeln!(out, "{}", proved_json(proof.index, &entry, &head))?;
     } else {
-        let (origin, size, at) = (harmless(&head.origin), head.size, when(head.at));
-        writeln!(out, "GOOD  in {origin} of {size} entries, signed {at}:")?;
-        writeln!(out, "{}", harmless(&in_words(proof.index, &entry)))?;
+        out.write_all(proved_words(proof.index, &entry, &head).as_bytes())?;
     }
     Ok(Outcome::Done)
 }
