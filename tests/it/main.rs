@@ -25,6 +25,7 @@ mod http;
 mod interop;
 mod kills;
 mod log;
+mod log_cddl;
 mod log_mutations;
 mod observe;
 mod officers;
