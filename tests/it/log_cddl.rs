@@ -65,7 +65,8 @@ fn read(entry: &[u8]) -> Value {
 /// Entries with a member less, a member more, and each member of another type.
 fn spoilt(entry: &Value) -> Vec<(String, Value)> {
     let members = entry.as_map().unwrap();
-    let mut spoilt = vec![("more".to_owned(), with(members, members.len(), "unheard", Value::from(1)))];
+    let mut spoilt =
+        vec![("more".to_owned(), with(members, members.len(), "unheard", Value::from(1)))];
     for (at, (key, value)) in members.iter().enumerate() {
         let name = key.as_text().unwrap();
         let mut less = members.clone();

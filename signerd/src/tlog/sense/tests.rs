@@ -55,7 +55,7 @@ fn the_usual_stories_are_not_odd() {
         intended(0),                                   // 12
         Fact::BatchAnswered { batch: 12, attempt: 1 }, // 13
         intended(7),                                   // 14
-        Fact::RulesLoaded { config: [0; 32] },                           // 15
+        Fact::RulesLoaded { config: [0; 32] },         // 15
     ];
     assert_eq!(odd(&story), []);
 }
@@ -115,10 +115,14 @@ fn what_people_must_look_at_is_a_warning() {
     let unknown = Err(NotAnEntry::Event("clock.set".to_owned()));
     assert!(sense.take(1, &unknown).iter().all(Oddity::is_warning));
     sense.take(2, &Ok(Entry { at: NOW, fact: Fact::RulesLoaded { config: [0; 32] } }));
-    let back = sense.take(3, &Ok(Entry { at: NOW - 301, fact: Fact::RulesLoaded { config: [0; 32] } }));
+    let back =
+        sense.take(3, &Ok(Entry { at: NOW - 301, fact: Fact::RulesLoaded { config: [0; 32] } }));
     assert_eq!(back, [Oddity::Back(301)]);
     assert!(back[0].is_warning());
-    assert_eq!(sense.take(4, &Ok(Entry { at: NOW - 300, fact: Fact::RulesLoaded { config: [0; 32] } })), []);
+    assert_eq!(
+        sense.take(4, &Ok(Entry { at: NOW - 300, fact: Fact::RulesLoaded { config: [0; 32] } })),
+        []
+    );
     let broken = Err(NotAnEntry::Form("cut".to_owned()));
     assert!(!sense.take(5, &broken)[0].is_warning());
     let ends_first =

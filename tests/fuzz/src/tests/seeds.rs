@@ -28,14 +28,15 @@ pub(super) fn all() -> Vec<(&'static str, Seeds)> {
 /// One of each thing that an auditor reads, behind the letter that says what it is.
 fn logs() -> Seeds {
     let root = "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=";
-    let note = format!("log.example/vn\n4\n{root}\ntime 1800000000\n\n\u{2014} log.example/vn AAAAAAA=\n");
+    let note =
+        format!("log.example/vn\n4\n{root}\ntime 1800000000\n\n\u{2014} log.example/vn AAAAAAA=\n");
     let entry = Entry { at: 1_800_000_000, fact: Fact::BatchAnswered { batch: 4, attempt: 1 } };
     let reason = "b\u{e9}".to_owned();
-    let opened =
-        Fact::WindowOpened { by: "o:1".into(), issuer: "vn-moh".into(), until: 9, reason };
+    let opened = Fact::WindowOpened { by: "o:1".into(), issuer: "vn-moh".into(), until: 9, reason };
     let opened = Entry { at: -1, fact: opened };
     let checkpoint = note.clone();
-    let proof = StoredProof { entry: entry.encode(), index: 3, nodes: vec![[7; 32]; 2], checkpoint };
+    let proof =
+        StoredProof { entry: entry.encode(), index: 3, nodes: vec![[7; 32]; 2], checkpoint };
     let witness = WitnessKey::new("witness.example/a", [7; 32]).expect("a name");
     let bundle = bundle::encode(&[entry.encode(), opened.encode()]).expect("short entries");
     named([
