@@ -22,7 +22,7 @@ const ENTRIES: usize = 530;
 /// Sizes in the history.
 const HISTORY: [u64; 3] = [100, 256, 511];
 
-/// Random numbers that a seed repeats (SplitMix64).
+/// Random numbers that a seed repeats (`SplitMix64`).
 struct Dice(u64);
 
 impl Dice {

@@ -160,7 +160,7 @@ fn members(fact: &Fact) -> Value {
         Fact::DaemonStarted { version, config, open, .. } => {
             json!({ "version": version, "config": hex(config), "open": open })
         }
-        Fact::DaemonStopped { .. } => json!({}),
+        Fact::DaemonStopped => json!({}),
         Fact::RulesLoaded { config } => json!({ "config": hex(config) }),
         Fact::BatchIntended(intended) => {
             let rejected: serde_json::Map<String, Value> = intended
