@@ -156,9 +156,9 @@ fn every_metric_has_its_row_and_moves() {
 
 /// Whether a text is a code of a problem: `subject.fact`, or one of the few without a subject.
 fn is_code(word: &str) -> bool {
-    const SUBJECTS: [&str; 12] = [
-        "batch", "cbor", "client", "clock", "hsm", "http", "issuer", "key", "ledger", "officer",
-        "rate", "window",
+    const SUBJECTS: [&str; 13] = [
+        "batch", "cbor", "client", "clock", "hsm", "http", "issuer", "key", "ledger", "log",
+        "officer", "rate", "window",
     ];
     let fact = |text: &str| text.chars().all(|c| c.is_ascii_lowercase() || c == '_');
     ["draining", "internal", "overloaded", "request.invalid"].contains(&word)

@@ -11,6 +11,7 @@
 )]
 
 mod access;
+mod auditor;
 mod batches;
 mod cddl;
 mod certificates;
@@ -25,6 +26,8 @@ mod http;
 mod interop;
 mod kills;
 mod log;
+mod log_cddl;
+mod log_mutations;
 mod observe;
 mod officers;
 mod pin;

@@ -27,6 +27,7 @@ pub mod process;
 pub mod record;
 pub mod session;
 pub mod setup;
+pub mod tlog;
 
 pub use batch::Batch;
 pub use client::{Answer, Client};

@@ -20,12 +20,12 @@ const LAYERS: [&[&str]; 8] = [
 
 /// The tool stands beside the daemon: it reads the same formats and shares nothing that serves.
 const TOOL: &str = "ctl";
-const TOOL_IMPORTS: [&str; 8] =
-    ["cli", "clock", "cpu", "hcert", "ledger", "logging", "statement", "wire"];
+const TOOL_IMPORTS: [&str; 9] =
+    ["cli", "clock", "cpu", "hcert", "ledger", "logging", "statement", "tlog", "wire"];
 
 /// Where each foreign crate may be named, by the beginning of the path. A crate that is not here
 /// may be used everywhere; one that is here stays exchangeable.
-const HOMES: [(&str, &[&str]); 33] = [
+const HOMES: [(&str, &[&str]); 34] = [
     ("base45", &["signerd/src/hcert/text"]),
     ("clap", &["signerd/src/cli", "signerd/src/ctl"]),
     ("clap_complete", &["signerd/src/cli", "signerd/src/ctl"]),
@@ -43,6 +43,7 @@ const HOMES: [(&str, &[&str]); 33] = [
     ("hyper_util", &["signerd/src/ctl/client", "signerd/src/server"]),
     ("indicatif", &["signerd/src/ctl"]),
     ("listenfd", &["signerd/src/hsm/worker", "signerd/src/systemd"]),
+    ("memchr", &["signerd/src/ctl/log"]),
     ("png", &["signerd/src/hcert/qr"]),
     ("postgres", &["signerd/src/ledger/postgres"]),
     ("prometheus", &["signerd/src/metrics"]),

@@ -109,6 +109,12 @@ impl Officers {
             Route::Log(LogRoute::Proof(uvci)) => {
                 return log::proof(&self.app, uvci, |_| true).await;
             }
+            Route::Log(LogRoute::Consistency { from, to }) => {
+                return log::consistency(&self.app, from, to).await;
+            }
+            Route::Log(LogRoute::Checkpoints) => {
+                return log::checkpoints(&self.app, head.uri.query()).await;
+            }
             _ => {}
         }
         let (Route::Open(issuer) | Route::Close(issuer)) = route else {
@@ -209,6 +215,8 @@ const LABELS: &[&str] = &[
     "/v1/windows/{issuer}/open",
     "/v1/windows/{issuer}/close",
     log::CHECKPOINT,
+    log::CHECKPOINTS,
+    log::CONSISTENCY,
     log::PROOF,
     log::TILE,
     "other",

@@ -29,6 +29,7 @@ pub const CODES: &[(u16, &str)] = &[
     (403, "officer.unknown"),
     (404, "http.not_found"),
     (404, "issuer.unknown"),
+    (404, "log.beyond"),
     (405, "http.method_not_allowed"),
     (406, "http.not_acceptable"),
     (408, "http.timeout"),
@@ -40,6 +41,7 @@ pub const CODES: &[(u16, &str)] = &[
     (415, "http.unsupported_media_type"),
     (422, "batch.duplicate_record"),
     (422, "batch.over_limit"),
+    (422, "log.invalid"),
     (422, "window.invalid"),
     (429, "rate.exceeded"),
     (500, "internal"),
@@ -143,6 +145,20 @@ pub(super) fn log_unsigned() -> Problem {
     Problem::new(503, "log.unsigned", "Log not signed yet")
         .detail("the latest checkpoint is older than what was asked for; ask again")
         .retry_after(1)
+}
+
+/// A proof about more entries than are signed.
+pub(super) fn log_beyond(size: u64) -> Problem {
+    Problem::new(404, "log.beyond", "Not that many entries").detail(format!(
+        "the latest checkpoint has {size} entries; ask for no more, or again when the log has grown"
+    ))
+}
+
+/// Sizes of logs that are none, or in the wrong order.
+pub(super) fn log_invalid() -> Problem {
+    Problem::new(422, "log.invalid", "Not possible sizes of the log").detail(
+        "a size is a whole number, and the earlier one at least 1 and not above the later one; correct them",
+    )
 }
 
 /// A fault of ours: a repeat would meet it again.

@@ -56,7 +56,7 @@ impl<'a> Route<'a> {
             "/v1/trust-list" => Some((Self::TrustList, Method::GET)),
             _ => match LogRoute::find(path)? {
                 // The whole log is for auditors, on the officers' listener.
-                LogRoute::Tile(_) => None,
+                LogRoute::Tile(_) | LogRoute::Checkpoints => None,
                 route => Some((Self::Log(route), Method::GET)),
             },
         }
@@ -173,8 +173,9 @@ impl Signing {
             LogRoute::Proof(uvci) => {
                 log::proof(&self.app, uvci, |issuer| client.issuers.contains(issuer)).await
             }
+            LogRoute::Consistency { from, to } => log::consistency(&self.app, from, to).await,
             LogRoute::Checkpoint => log::checkpoint(&self.app).await,
-            LogRoute::Tile(_) => Err(problem::not_found()),
+            LogRoute::Checkpoints | LogRoute::Tile(_) => Err(problem::not_found()),
         }
     }
 
@@ -212,8 +213,15 @@ fn wanted_warnings(head: &Parts) -> Warnings {
 }
 
 /// Every label that a path can have.
-const LABELS: &[&str] =
-    &["/v1/batches", "/v1/batches/preview", "/v1/trust-list", log::CHECKPOINT, log::PROOF, "other"];
+const LABELS: &[&str] = &[
+    "/v1/batches",
+    "/v1/batches/preview",
+    "/v1/trust-list",
+    log::CHECKPOINT,
+    log::CONSISTENCY,
+    log::PROOF,
+    "other",
+];
 
 fn place(path: &str) -> Place {
     let found = Route::find(path);

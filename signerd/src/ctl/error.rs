@@ -14,6 +14,7 @@ use super::config::ConfigError;
 use super::inspect::{self, InspectError};
 use super::journal::JournalError;
 use super::ledger::LedgerVerbError;
+use super::log::LogError;
 use super::output::FileError;
 use super::pem::PemError;
 use super::qr::QrVerbError;
@@ -33,7 +34,8 @@ pub const EXIT_CODES: &str = "Exit codes:
   2  wrong usage: the command line or the settings
   3  the server refused the request, or a batch of it
   4  the server could not be reached, or stayed unavailable through all repetitions
-  5  a local file could not be read, written or understood";
+  5  a local file could not be read, written or understood
+  6  the log is not the one that was signed, or not the continuation of the one that was held";
 
 /// How a verb ended that did what it was asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +46,8 @@ pub enum Outcome {
     SomeRejected,
     /// Exit code 3: some batches were refused whole; the others are done.
     SomeRefused,
+    /// Exit code 6: the log is not the one that was signed.
+    LogWrong,
 }
 
 impl From<Outcome> for ExitCode {
@@ -52,6 +56,7 @@ impl From<Outcome> for ExitCode {
             Outcome::Done => Self::SUCCESS,
             Outcome::SomeRejected => Self::from(1),
             Outcome::SomeRefused => Self::from(3),
+            Outcome::LogWrong => Self::from(6),
         }
     }
 }
@@ -101,6 +106,9 @@ pub enum CtlError {
     /// See [`LedgerVerbError`].
     #[error(transparent)]
     Ledger(#[from] LedgerVerbError),
+    /// See [`LogError`].
+    #[error(transparent)]
+    Log(#[from] LogError),
     /// See [`PemError`].
     #[error(transparent)]
     Pem(#[from] PemError),
@@ -155,6 +163,8 @@ impl CtlError {
             Self::Config(_) | Self::Window(_) => 2,
             Self::Client(error) => client_exit(error),
             Self::Answer(_) => 4,
+            Self::Log(error) if error.is_about_the_log() => 6,
+            Self::Log(error) if error.is_usage() => 2,
             Self::Sample(error) if error.is_usage() => 2,
             Self::Rejects(error) if error.is_usage() => 2,
             Self::ValueSets(error) if error.is_usage() => 2,
@@ -170,6 +180,7 @@ impl CtlError {
             | Self::Inspect(_)
             | Self::Journal(_)
             | Self::Ledger(_)
+            | Self::Log(_)
             | Self::Pem(_)
             | Self::Records { .. }
             | Self::Rejects(_)
@@ -208,6 +219,7 @@ impl CtlError {
             Self::File(_) => "Check that the folder exists, is yours and has room.".into(),
             Self::Journal(error) => journal_remedy(error).into(),
             Self::Ledger(error) => error.remedy().into(),
+            Self::Log(error) => error.remedy().into(),
             Self::Pem(_) => "Check the file that the settings name, and who may read it.".into(),
             Self::Records { .. } => {
                 "Correct that line; nothing was sent. The form is an array, or one object per line, \

@@ -21,6 +21,7 @@ pub mod error;
 pub mod inspect;
 pub mod journal;
 pub mod ledger;
+pub mod log;
 pub mod man;
 pub mod output;
 pub mod pem;
@@ -104,6 +105,8 @@ enum Verb {
     ValueSets(value_sets::Args),
     /// Look at signing windows, open and close them as an officer
     Window(window::Args),
+    /// Take the log away, verify it, read it, and vouch for it
+    Log(log::Args),
     /// Write the manual pages
     #[command(hide = true)]
     Man(man::ManArgs),
@@ -176,6 +179,7 @@ fn run(cli: &Cli, out: &mut dyn Write) -> Result<Outcome, CtlError> {
         Verb::TrustList(args) => trust_list::run(args, &context, out),
         Verb::ValueSets(args) => value_sets::run(args, &context, out),
         Verb::Window(args) => window::run(args, &context, out),
+        Verb::Log(args) => log::run(args, &context, out),
         Verb::Man(args) => man::man(args),
         Verb::Completions(args) => Ok(man::completions(args, out)),
     }

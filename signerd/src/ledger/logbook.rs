@@ -96,6 +96,18 @@ impl Ledger {
         self.look(|store| store.checkpoint()).await
     }
 
+    /// The checkpoints that are kept of more than `after` entries, in their order, at most `count`.
+    ///
+    /// # Errors
+    /// As [`Ledger::log_head`].
+    pub async fn checkpoints(
+        &self,
+        after: u64,
+        count: usize,
+    ) -> Result<Vec<StoredCheckpoint>, LedgerError> {
+        self.look(move |store| store.checkpoints(after, count)).await
+    }
+
     /// Keeps a checkpoint as the latest one.
     ///
     /// # Errors

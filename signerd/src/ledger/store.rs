@@ -104,6 +104,12 @@ pub(super) trait Store: Send {
     ) -> Result<Option<LoggedCertificate>, LedgerError>;
     /// Finds the latest checkpoint.
     fn checkpoint(&mut self) -> Result<Option<StoredCheckpoint>, LedgerError>;
+    /// Lists the checkpoints that are kept of more than `after` entries, in their order, at most `count`.
+    fn checkpoints(
+        &mut self,
+        after: u64,
+        count: usize,
+    ) -> Result<Vec<StoredCheckpoint>, LedgerError>;
     /// Stores a checkpoint as the latest; of those before it the last one of each hour stays.
     fn put_checkpoint(&mut self, checkpoint: &StoredCheckpoint) -> Result<(), LedgerError>;
     /// Lets the engine look for damage of its own files, where it can.

@@ -28,9 +28,9 @@ pub const ORIGIN_BYTES_MAX: usize = 200;
 /// What the line with the time begins with.
 const TIME: &str = "time ";
 /// What a line with a signature begins with: an em dash and a space.
-const SIGNATURE: &str = "\u{2014} ";
+pub(super) const SIGNATURE: &str = "\u{2014} ";
 /// Bytes of a key's id before the signature.
-const KEY_ID_BYTES: usize = 4;
+pub(super) const KEY_ID_BYTES: usize = 4;
 
 /// The head of the log at a time.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -68,6 +68,9 @@ pub enum NotACheckpoint {
     /// The audit key's signature is not of this text.
     #[error("the signature of the audit key does not fit the text")]
     Forged,
+    /// A witness's signature is not of this text.
+    #[error("the cosignature of the witness does not fit the text")]
+    Cosignature,
 }
 
 /// Why a certificate has no audit key. To blame: the operator. Do not retry.
@@ -135,6 +138,19 @@ impl Head {
         if found { Ok(head) } else { Err(NotACheckpoint::Unsigned) }
     }
 
+    /// Reads a note without a key to verify it with: what it says is not to be believed yet.
+    ///
+    /// # Errors
+    /// [`NotACheckpoint::Form`], [`NotACheckpoint::Origin`].
+    pub fn unverified(note: &str, origin: Option<&str>) -> Result<Self, NotACheckpoint> {
+        let (text, _) = split(note)?;
+        let head = Self::parse(text)?;
+        if origin.is_some_and(|expected| expected != head.origin) {
+            return Err(NotACheckpoint::Origin);
+        }
+        Ok(head)
+    }
+
     fn parse(text: &str) -> Result<Self, NotACheckpoint> {
         let mut lines = text.lines();
         let mut line = |missing| lines.next().ok_or(NotACheckpoint::Form(missing));
@@ -154,7 +170,7 @@ impl Head {
 }
 
 /// The text with its last line break, and the lines of the signatures.
-fn split(note: &str) -> Result<(&str, &str), NotACheckpoint> {
+pub(super) fn split(note: &str) -> Result<(&str, &str), NotACheckpoint> {
     if note.len() > NOTE_BYTES_MAX || note.contains(|c: char| c.is_control() && c != '\n') {
         return Err(NotACheckpoint::Form("not the text of a note"));
     }
@@ -164,7 +180,7 @@ fn split(note: &str) -> Result<(&str, &str), NotACheckpoint> {
     Ok((text, signatures.ok_or(NotACheckpoint::Form("no signatures"))?))
 }
 
-fn signature_of(line: &str) -> Result<(&str, Vec<u8>), NotACheckpoint> {
+pub(super) fn signature_of(line: &str) -> Result<(&str, Vec<u8>), NotACheckpoint> {
     let malformed = NotACheckpoint::Form("a line that is no signature");
     let (name, blob) =
         line.strip_prefix(SIGNATURE).and_then(|line| line.split_once(' ')).ok_or(malformed)?;
@@ -173,7 +189,7 @@ fn signature_of(line: &str) -> Result<(&str, Vec<u8>), NotACheckpoint> {
 }
 
 /// A number as checkpoints have it: no sign, no leading zeros.
-fn decimal(text: &str) -> Option<u64> {
+pub(super) fn decimal(text: &str) -> Option<u64> {
     let number: u64 = text.parse().ok()?;
     (number.to_string() == text).then_some(number)
 }

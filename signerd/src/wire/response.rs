@@ -124,6 +124,28 @@ pub struct LogProof<'a> {
     pub checkpoint: &'a str,
 }
 
+/// 200 to `GET /v1/log/consistency/{from}/{to}`.
+#[derive(Debug, Serialize)]
+pub struct LogGrowth<'a> {
+    /// Entries of the later log.
+    pub to: u64,
+    /// Entries of the earlier one.
+    pub from: u64,
+    /// The consistency proof of RFC 6962 §2.1.2.
+    pub proof: Vec<Bytes<'a>>,
+}
+
+/// One element of 200 to `GET /v1/log/checkpoints`.
+#[derive(Debug, Serialize)]
+pub struct KeptCheckpoint<'a> {
+    /// When it was signed, seconds since 1970.
+    pub at: i64,
+    /// The signed note.
+    pub note: &'a str,
+    /// Entries of its tree.
+    pub size: u64,
+}
+
 /// 200 to `POST /v1/batches/preview`.
 #[derive(Debug, Serialize)]
 pub struct PreviewResponse<'a> {

@@ -14,12 +14,13 @@ pub mod policy_toml;
 pub mod record;
 pub mod request;
 pub mod statement;
+pub mod tlog;
 
 /// Takes any bytes; ends the process where something does not hold.
 pub type Target = fn(&[u8]);
 
 /// Every target, by the name of its program, its corpus and its dictionary.
-pub const TARGETS: [(&str, Target); 7] = [
+pub const TARGETS: [(&str, Target); 8] = [
     ("gate", gate::check),
     ("gate_differential", gate_differential::check),
     ("names", names::check),
@@ -27,6 +28,7 @@ pub const TARGETS: [(&str, Target); 7] = [
     ("record", record::check),
     ("request", request::check),
     ("statement", statement::check),
+    ("tlog", tlog::check),
 ];
 
 #[cfg(test)]

@@ -382,6 +382,19 @@ impl Store for SqliteStore {
         )
     }
 
+    fn checkpoints(
+        &mut self,
+        after: u64,
+        count: usize,
+    ) -> Result<Vec<StoredCheckpoint>, LedgerError> {
+        let count = i64::try_from(count).unwrap_or(i64::MAX);
+        self.list(
+            "SELECT size, at, note FROM log_checkpoint WHERE size > ?1 ORDER BY size LIMIT ?2",
+            params![after, count],
+            |row| Ok(StoredCheckpoint { size: row.get(0)?, at: row.get(1)?, note: row.get(2)? }),
+        )
+    }
+
     fn put_checkpoint(&mut self, checkpoint: &StoredCheckpoint) -> Result<(), LedgerError> {
         self.execute(
             "DELETE FROM log_checkpoint WHERE at >= ?1 - ?1 % 3600 AND size <= ?2",

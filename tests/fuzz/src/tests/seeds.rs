@@ -1,6 +1,10 @@
 //! The named seeds: one input for each thing that a format has, good and bad.
 
 use ciborium::Value;
+use signerd::tlog::bundle;
+use signerd::tlog::cosign::WitnessKey;
+use signerd::tlog::fact::{Entry, Fact};
+use signerd::tlog::proof::StoredProof;
 
 use crate::cbor::encode;
 use crate::statement::seeds::seeds as statements;
@@ -17,7 +21,35 @@ pub(super) fn all() -> Vec<(&'static str, Seeds)> {
         ("record", records()),
         ("request", requests()),
         ("statement", statements()),
+        ("tlog", logs()),
     ]
+}
+
+/// One of each thing that an auditor reads, behind the letter that says what it is.
+fn logs() -> Seeds {
+    let root = "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=";
+    let note =
+        format!("log.example/vn\n4\n{root}\ntime 1800000000\n\n\u{2014} log.example/vn AAAAAAA=\n");
+    let entry = Entry { at: 1_800_000_000, fact: Fact::BatchAnswered { batch: 4, attempt: 1 } };
+    let reason = "b\u{e9}".to_owned();
+    let opened = Fact::WindowOpened { by: "o:1".into(), issuer: "vn-moh".into(), until: 9, reason };
+    let opened = Entry { at: -1, fact: opened };
+    let checkpoint = note.clone();
+    let proof =
+        StoredProof { entry: entry.encode(), index: 3, nodes: vec![[7; 32]; 2], checkpoint };
+    let witness = WitnessKey::new("witness.example/a", [7; 32]).expect("a name");
+    let bundle = bundle::encode(&[entry.encode(), opened.encode()]).expect("short entries");
+    named([
+        ("entry", [b"e".as_slice(), &entry.encode()].concat()),
+        ("entry-window", [b"e".as_slice(), &opened.encode()].concat()),
+        ("entry-unsorted", b"e\xa2\x65event\x6edaemon.stopped\x62at\x01".to_vec()),
+        ("bundle", [b"b\x02".as_slice(), &bundle].concat()),
+        ("checkpoint", format!("c{note}").into()),
+        ("proof", format!("p{}", proof.to_text()).into()),
+        ("witness", format!("w{witness}\n{note}").into()),
+        ("tile", "ttile/1/x001/234.p/17".into()),
+        ("tile-entries", "ttile/entries/x001/x234/067".into()),
+    ])
 }
 
 /// Items of RFC 8949 appendix A and of our formats, in order and not.
