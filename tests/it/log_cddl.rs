@@ -16,8 +16,15 @@ fn every_fact() -> Vec<Fact> {
     let [by, issuer, reason, code] = ["o:1", "vn-moh", "Đợt bổ sung", "hang"].map(str::to_owned);
     vec![
         Fact::LogBegun { certificates: 3 },
-        Fact::DaemonStarted { version: "1.2.3".to_owned(), config: [1; 32], open: 2 },
-        Fact::DaemonStopped,
+        Fact::DaemonStarted {
+            version: "1.2.3".to_owned(),
+            config: [1; 32],
+            open: 2,
+            appliance: Some("signerd-1".to_owned()),
+        },
+        Fact::DaemonStopped { appliance: Some("signerd-1".to_owned()) },
+        // As earlier releases wrote it.
+        Fact::DaemonStopped { appliance: None },
         Fact::RulesLoaded { config: [2; 32] },
         tlog::intended(4, 3),
         Fact::BatchResumed { batch: 4, attempt: 2 },

@@ -175,7 +175,7 @@ impl Sense {
             },
             Fact::LogBegun { .. }
             | Fact::DaemonStarted { .. }
-            | Fact::DaemonStopped
+            | Fact::DaemonStopped { .. }
             | Fact::RulesLoaded { .. }
             | Fact::BatchRefused { .. }
             | Fact::WorkerLost { .. }

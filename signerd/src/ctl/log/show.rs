@@ -157,10 +157,10 @@ fn members(fact: &Fact) -> Value {
     let id = |bytes: &[u8; 16]| Uuid::from_bytes(*bytes).to_string();
     match fact {
         Fact::LogBegun { certificates } => json!({ "certificates": certificates }),
-        Fact::DaemonStarted { version, config, open, .. } => {
-            json!({ "version": version, "config": hex(config), "open": open })
+        Fact::DaemonStarted { version, config, open, appliance } => {
+            json!({ "version": version, "config": hex(config), "open": open, "appliance": appliance })
         }
-        Fact::DaemonStopped => json!({}),
+        Fact::DaemonStopped { appliance } => json!({ "appliance": appliance }),
         Fact::RulesLoaded { config } => json!({ "config": hex(config) }),
         Fact::BatchIntended(intended) => {
             let rejected: serde_json::Map<String, Value> = intended

@@ -363,6 +363,23 @@ impl Store for PostgresStore {
         Ok(Some(StoredCheckpoint { size, at, note }))
     }
 
+    fn checkpoints(
+        &mut self,
+        after: u64,
+        count: usize,
+    ) -> Result<Vec<StoredCheckpoint>, LedgerError> {
+        let count = i64::try_from(count).unwrap_or(i64::MAX);
+        let rows = self.list(
+            "SELECT size, at, note FROM log_checkpoint WHERE size > $1 ORDER BY size LIMIT $2",
+            &[&stored(after), &count],
+        )?;
+        let read = |row: &Row| {
+            let (size, at, note) = (number(row, 0)?, column(row, 1)?, column(row, 2)?);
+            Ok(StoredCheckpoint { size, at, note })
+        };
+        rows.iter().map(read).collect()
+    }
+
     fn put_checkpoint(&mut self, checkpoint: &StoredCheckpoint) -> Result<(), LedgerError> {
         let (size, at) = (stored(checkpoint.size), checkpoint.at);
         self.execute(
