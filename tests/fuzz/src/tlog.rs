@@ -3,6 +3,11 @@
 //! The first byte says as what the rest is read. Whatever is read is written again and read as the same;
 //! what is only glanced at agrees with what is decoded. No note opens under a key that never signed.
 
+#![expect(
+    clippy::expect_used,
+    reason = "a key that cannot be made is a fault of the target, and what must hold ends the process"
+)]
+
 use std::sync::LazyLock;
 
 use signerd::tlog::bundle;
