@@ -6,7 +6,8 @@
 //! 1,000 records with 2 doses each over mTLS into the durable ledger. Each end-to-end round is divided
 //! by the mean of the ceilings before and after it. A table and one line of JSON on standard output.
 //!
-//! `bench judging [--rounds N]` measures the judge alone, see [`judging`].
+//! `bench judging [--rounds N]` measures the judge alone, see [`judging`]; `bench ledger [--rounds N]` what
+//! durability costs, see [`ledger`].
 //!
 //! Requests are made before the clock starts and answers are verified after it stops, so that the
 //! client costs little; what it costs is measured too. The time of a round is all of its time: from
@@ -14,6 +15,7 @@
 
 mod cpu;
 mod judging;
+mod ledger;
 mod load;
 mod report;
 mod series;
@@ -31,7 +33,7 @@ use self::series::Series;
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
 const USAGE: &str = "usage: bench [--rounds N] [--seconds S] [--in-flight N] \
-                     [--issuer vn-moh|vn-moh-ec], or: bench judging [--rounds N]";
+                     [--issuer vn-moh|vn-moh-ec], or: bench judging|ledger [--rounds N]";
 
 fn main() -> ExitCode {
     // A release build ends at a panic without cleaning up: the daemon must not outlive the benchmark.
@@ -47,9 +49,13 @@ fn main() -> ExitCode {
             .into())
     } else {
         let mut words = std::env::args().skip(1).peekable();
-        let judging = words.next_if(|word| word == "judging").is_some();
-        Options::read(words)
-            .and_then(|options| if judging { judging::run(options.rounds) } else { run(&options) })
+        let part = words.next_if(|word| !word.starts_with('-'));
+        Options::read(words).and_then(|options| match part.as_deref() {
+            Some("judging") => judging::run(options.rounds),
+            Some("ledger") => ledger::run(options.rounds),
+            Some(_) => Err(USAGE.into()),
+            None => run(&options),
+        })
     };
     match ended {
         Ok(()) => ExitCode::SUCCESS,
