@@ -90,7 +90,8 @@ step_shell() {
     gcc -fsyntax-only -Wall -Wextra -Werror -D_GNU_SOURCE tests/token/keygen.c tests/faults/faults.c
 }
 
-step_tidy() { cargo test --locked --quiet --package signerd-tests --test tidy; }
+# Of the whole workspace: one package alone would have its dependencies built with other features again.
+step_tidy() { cargo test --locked --quiet --workspace --test tidy; }
 
 # Bans, licences and sources are also checked by tidy, from the same lists.
 step_deny() {
@@ -253,7 +254,7 @@ step_mutants() {
 step_kills() {
     step_build
     SIGNERD_KILLS=${SIGNERD_KILLS:-10000} \
-        cargo test --locked --package signerd-tests --test it -- --nocapture --test-threads=2 kills::
+        cargo test --locked --workspace --test it -- --nocapture --test-threads=2 kills::
 }
 
 step_nspawn() {
