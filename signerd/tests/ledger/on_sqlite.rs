@@ -12,6 +12,8 @@ mod place {
 
 #[path = "batches.rs"]
 mod batches;
+#[path = "checkpoints.rs"]
+mod checkpoints;
 #[path = "crashes.rs"]
 mod crashes;
 #[path = "doses.rs"]

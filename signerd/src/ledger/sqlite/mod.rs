@@ -8,6 +8,7 @@
 pub(super) mod backup;
 mod failure;
 mod file;
+mod intent;
 mod rows;
 mod schema;
 
