@@ -19,6 +19,7 @@ use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
+use policy::BatchFault;
 use tokio::sync::OnceCell;
 
 pub use self::error::IssueError;
@@ -105,14 +106,21 @@ pub async fn issue(
     let digest = batch.digest().await?;
     // Whether an answer is still kept may be asked of a clock that is not fit to sign by.
     let about_now = clock::seconds_since_1970();
-    match app.ledger.begin(batch.reference(), digest, about_now).await? {
+    let outcome = match app.ledger.begin(batch.reference(), digest, about_now).await? {
         Begin::Fresh(ticket) => fresh(&app, &batch, ticket, Rate::Spend).await,
         Begin::Resume(ticket, intent) => resume(&app, &batch, ticket, intent).await,
         Begin::Replay { sealed } => replay(&app, &batch, sealed).await,
         Begin::Conflict => Err(IssueError::Conflict),
         Begin::InProgress => Err(IssueError::InProgress),
         Begin::Expired => Err(IssueError::Expired),
+    };
+    if let Err(IssueError::Batch(fault)) = &outcome {
+        app.diary.tell(batch.refused(match fault {
+            BatchFault::DuplicateRecord { .. } => "duplicate_record",
+            BatchFault::OverLimit { .. } => "over_limit",
+        }));
     }
+    outcome
 }
 
 /// Judges a batch and says what signing it would give; signs nothing, stores nothing.
@@ -354,10 +362,15 @@ impl Batch {
 
 impl Issuing {
     /// The keys of the ledger; waits for a first live worker, whose token has the secret.
-    async fn ledger_keys(&self) -> Result<Arc<LedgerKeys>, IssueError> {
+    ///
+    /// # Errors
+    /// [`IssueError::Hsm`] without a token, [`IssueError::Ledger`] where it belongs to another secret.
+    pub async fn ledger_keys(&self) -> Result<Arc<LedgerKeys>, IssueError> {
         let keys = self.ledger_keys.get_or_try_init(async || {
             let secret = self.pool.token_secret().await?;
-            Ok::<_, IssueError>(Arc::new(LedgerKeys::derive(secret.expose())))
+            let keys = LedgerKeys::derive(secret.expose());
+            self.ledger.bind(&keys).await?;
+            Ok::<_, IssueError>(Arc::new(keys))
         });
         Ok(Arc::clone(keys.await?))
     }

@@ -12,7 +12,8 @@ use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 
 use crate::ends::End;
-use crate::issue::Issuing;
+use crate::issue::{IssueError, Issuing};
+use crate::ledger::LedgerError;
 
 /// The observability listener's side of HTTP.
 pub struct Observation {
@@ -40,6 +41,12 @@ impl Readiness {
             obstacles.push(format!("hsm: no live worker: {fault}"));
         }
         if let Err(error) = app.ledger.probe().await {
+            obstacles.push(format!("ledger: {error}"));
+        }
+        if health.live > 0
+            && let Err(IssueError::Ledger(error @ LedgerError::OtherSecret)) =
+                app.ledger_keys().await
+        {
             obstacles.push(format!("ledger: {error}"));
         }
         if let Some(unsealed) = app.seals.obstacle(Instant::now()) {

@@ -92,7 +92,7 @@ pub(super) fn of(error: &IssueError) -> Problem {
             .retry_after(RETRY_PERSON_SECONDS),
         IssueError::Ledger(error) => ledger(error),
         IssueError::Unsealed(unsealed) => match unsealed.missing {
-            Missing::Place => unavailable("ledger.unavailable", "Log not signed"),
+            Missing::Place | Missing::History => unavailable("ledger.unavailable", "Log not signed"),
             Missing::Token => unavailable("hsm.unavailable", "HSM does not sign"),
         },
         IssueError::Hsm(error) => hsm(error),

@@ -8,8 +8,7 @@
 use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use thiserror::Error;
@@ -22,6 +21,7 @@ use crate::ledger::{Ledger, LedgerError, StoredCheckpoint};
 use crate::logging;
 use crate::metrics::Metrics;
 use crate::tlog::note::{AuditKey, Head, NotACheckpoint};
+use crate::tlog::tiles::Node;
 
 /// How often is the head looked at? Twice a second, so that a checkpoint is at most a second old.
 const PULSE: Duration = Duration::from_millis(500);
@@ -44,8 +44,8 @@ pub struct Sealer {
     pub origin: String,
     /// The file that always holds the latest checkpoint; absent: none does.
     pub file: Option<PathBuf>,
-    /// Entries of the log when its head was signed last.
-    pub sealed: AtomicU64,
+    /// The head that was signed last, or met at start.
+    pub sealed: Mutex<Option<(u64, Node)>>,
     /// Who has to know whether it is signed.
     pub seals: Arc<Seals>,
 }
@@ -108,11 +108,8 @@ impl SealerError {
     fn missing(&self) -> Missing {
         match self {
             Self::Hsm(_) | Self::Signature(_) => Missing::Token,
-            Self::Ledger(_)
-            | Self::File { .. }
-            | Self::Damaged { .. }
-            | Self::RolledBack { .. }
-            | Self::Rewritten { .. } => Missing::Place,
+            Self::Ledger(_) | Self::File { .. } | Self::Damaged { .. } => Missing::Place,
+            Self::RolledBack { .. } | Self::Rewritten { .. } => Missing::History,
         }
     }
 }
@@ -136,22 +133,42 @@ impl Sealer {
     async fn check_against(&self, place: &str, note: &str) -> Result<(), SealerError> {
         let head = match Head::open(note, &self.audit, Some(&self.origin)) {
             Ok(head) => head,
-            // A new audit key or a new name goes on where the old one ended; who verifies needs both.
+            // A new audit key or a new name goes on where the old one ended; who verifies needs both. What
+            // was signed must be there all the same, whoever signed it.
             Err(cause @ (NotACheckpoint::Unsigned | NotACheckpoint::Origin)) => {
                 log::warn!("checkpoint in {place} is of another audit key or log: {cause}");
-                return Ok(());
+                let damaged = |cause| SealerError::Damaged { place: place.to_owned(), cause };
+                Head::unverified(note, None).map_err(damaged)?
             }
             Err(cause) => return Err(SealerError::Damaged { place: place.to_owned(), cause }),
         };
-        let (place, signed) = (place.to_owned(), head.size);
         let (found, _) = self.ledger.log_head().await?;
+        self.check_growth(place, (head.size, head.root), found).await?;
+        let mut sealed = self.sealed();
+        *sealed = (*sealed).max(Some((head.size, head.root)));
+        Ok(())
+    }
+
+    /// Holds a log of `found` entries against a head that was signed.
+    async fn check_growth(
+        &self,
+        place: &str,
+        (signed, root): (u64, Node),
+        found: u64,
+    ) -> Result<(), SealerError> {
+        let place = place.to_owned();
         if found < signed {
             return Err(SealerError::RolledBack { place, signed, found });
         }
-        if self.ledger.log_root(signed).await? != head.root {
+        if self.ledger.log_root(signed).await? != root {
             return Err(SealerError::Rewritten { place, signed });
         }
         Ok(())
+    }
+
+    fn sealed(&self) -> MutexGuard<'_, Option<(u64, Node)>> {
+        // It is whole after every statement, also one that panicked.
+        self.sealed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Signs the head whenever the log has grown, until the ledger is closed.
@@ -188,8 +205,13 @@ impl Sealer {
     pub async fn seal(&self) -> Result<(), SealerError> {
         let (size, root) = self.ledger.log_head().await?;
         self.metrics.log_size.set(i64::try_from(size).unwrap_or(i64::MAX));
-        if size == 0 || size == self.sealed.load(Ordering::Acquire) {
+        let sealed = *self.sealed();
+        if size == 0 || sealed == Some((size, root)) {
             return Ok(());
+        }
+        // A server that took over may have other entries than those that were signed: no second history.
+        if let Some(head) = sealed {
+            self.check_growth("memory", head, size).await?;
         }
         failpoint::pass(Place::CheckpointBegun);
         let at = clock::seconds_since_1970();
@@ -206,7 +228,7 @@ impl Sealer {
             write(file, &note)?;
             failpoint::pass(Place::CheckpointFiled);
         }
-        self.sealed.store(size, Ordering::Release);
+        *self.sealed() = Some((size, root));
         self.metrics.checkpoint_at.set(at);
         Ok(())
     }

@@ -22,6 +22,8 @@ pub enum Missing {
     Token,
     /// A place for the checkpoint: the ledger, or the file.
     Place,
+    /// The entries that were signed before: nothing may be built on others, not for a minute.
+    History,
 }
 
 /// The log is not signed. To blame: the operator, who finds the cause in it. A repeat helps later.
@@ -79,7 +81,8 @@ impl Seals {
         let since = now.saturating_duration_since(latest.success);
         // A disk that hangs has not even failed; a token's calls have a deadline.
         let hangs = || Unsealed { missing: Missing::Place, cause: "no answer yet".to_owned() };
-        (since > longest).then(|| latest.failure.clone().unwrap_or_else(hangs))
+        let is_broken = latest.failure.as_ref().is_some_and(|one| one.missing == Missing::History);
+        (is_broken || since > longest).then(|| latest.failure.clone().unwrap_or_else(hangs))
     }
 
     fn latest(&self) -> std::sync::MutexGuard<'_, Latest> {
@@ -107,6 +110,10 @@ mod tests {
         assert_eq!(seals.check(begin + UNSIGNED_MAX), Ok(()));
         let refused = seals.check(begin + UNSIGNED_MAX + MOMENT).unwrap_err();
         assert_eq!(refused.to_string(), "the log is not signed: disk is full");
+        // A log that is not the one that was signed is no matter of minutes.
+        let other = Seals::new(begin);
+        other.failed(Missing::History, "entries were lost".to_owned());
+        assert!(other.check(begin).is_err() && other.obstacle(begin).is_some());
         let later = begin + UNSIGNED_MAX * 2;
         seals.succeeded(later);
         assert_eq!((seals.obstacle(later), seals.check(later)), (None, Ok(())));

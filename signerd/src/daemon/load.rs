@@ -228,7 +228,8 @@ fn ledger(file: &Path, engine: &Engine) -> Option<Fault> {
 
 /// A batch that was admitted must not fail halfway because the queue of the pool is full.
 fn queue(config: &Config, hsm: &HsmConfig) -> Option<Fault> {
-    let needed = config.limits.batches_max.saturating_mul(CHUNKS_AT_THE_HSM);
+    // And one place for the checkpoints.
+    let needed = config.limits.batches_max.saturating_mul(CHUNKS_AT_THE_HSM).saturating_add(1);
     (hsm.queue_max() < needed).then(|| {
         let problem = format!("limits.batches_max of signerd.toml needs {needed} places");
         fault(&config.hsm, "pool.queue_max", problem, "raise this one, or lower that one")

@@ -3,8 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -188,6 +187,7 @@ async fn close(app: &Issuing, sealer: &Sealer) {
 
 /// Logs the end, and signs the log with it.
 async fn tell_stop(app: &Issuing, sealer: &Sealer) {
+    app.diary.written().await;
     let now = clock::seconds_since_1970();
     let stopped = Fact::DaemonStopped { appliance: Some(app.appliance.clone()) };
     if let Err(error) = app.ledger.record(now, vec![stopped]).await {
@@ -246,7 +246,7 @@ fn assemble(loaded: Loaded, file: &Path, metrics: Arc<Metrics>) -> Result<Assemb
         audit,
         origin: config.log.origin.clone(),
         file: config.log.checkpoint.clone(),
-        sealed: AtomicU64::new(0),
+        sealed: Mutex::new(None),
         seals: Arc::clone(&app.seals),
     };
     let started = Started {

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 
 use thiserror::Error;
 
-use super::store::Store;
+use super::store::{SignedCertificate, Store};
 use super::{LedgerError, log};
 use crate::tlog::fact::{Entry, Fact, NotAnEntry};
 use crate::tlog::note::{AuditKey, Head, NotACheckpoint};
@@ -145,8 +145,14 @@ impl Walk {
         match entry.fact {
             Fact::LogBegun { certificates } => self.unlogged = certificates,
             Fact::CertificateSigned(signed) => {
-                let found = store.certificate_entry(&signed.uvci)?;
-                if found.is_none_or(|found| found.entry != number) {
+                let logged = SignedCertificate {
+                    entry: number,
+                    kid: signed.kid,
+                    issued_at: signed.iat,
+                    expires_at: signed.exp,
+                    cose_sha256: signed.sha256,
+                };
+                if store.signed_certificate(&signed.uvci)? != Some(logged) {
                     return Err(Damage::Certificate { number });
                 }
                 self.certificates = self.certificates.saturating_add(1);

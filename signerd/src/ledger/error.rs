@@ -60,6 +60,13 @@ pub enum LedgerError {
     /// the caller inside this program.
     #[error("{0}")]
     Malformed(&'static str),
+    /// The token's secret is another one than that of the doses in the ledger, so that none of them would
+    /// be recognised. Repeating helps once the right token, label and mechanism are configured.
+    #[error(
+        "ledger belongs to another secret of the token than [secret] of hsm.toml names: put the right one \
+         back; a new secret needs a new ledger"
+    )]
+    OtherSecret,
     /// More callers wait than the queue holds. Repeating a little later helps.
     #[error("ledger queue is full")]
     Overloaded,
@@ -93,6 +100,7 @@ impl LedgerError {
             Self::CannotOpen { .. }
             | Self::Corrupt { .. }
             | Self::InUse { .. }
+            | Self::OtherSecret
             | Self::SchemaTooNew { .. }
             | Self::Unavailable { .. } => Blame::Operator,
             Self::Fault { .. } | Self::IntentDiffers | Self::Malformed(_) => Blame::Bug,
@@ -107,6 +115,7 @@ impl LedgerError {
             | Self::CannotOpen { .. }
             | Self::Closed
             | Self::InUse { .. }
+            | Self::OtherSecret
             | Self::Overloaded
             | Self::Unavailable { .. } => Retry::Later,
             Self::Corrupt { .. }

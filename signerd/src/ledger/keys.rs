@@ -41,11 +41,15 @@ const SEAL_DOMAIN: &[u8] = b"signerd ledger answer seal v1";
 /// Domain of the key of one sealed answer; the version of the format is part of it.
 const ANSWER_DOMAIN: &[u8] = b"signerd sealed answer v1";
 
+/// Domain of the mark by which a ledger knows its secret again.
+const MARK_DOMAIN: &[u8] = b"signerd ledger mark v1";
+
 /// The keys of the ledger, wiped when dropped and never printed.
 pub struct LedgerKeys {
     request: hmac::Key,
     dose: hmac::Key,
     seal: Zeroizing<[u8; 32]>,
+    mark: [u8; 16],
 }
 
 impl LedgerKeys {
@@ -57,7 +61,14 @@ impl LedgerKeys {
             request: hmac::Key::new(hmac::HMAC_SHA256, key(REQUEST_DOMAIN).as_slice()),
             dose: hmac::Key::new(hmac::HMAC_SHA256, key(DOSE_DOMAIN).as_slice()),
             seal: key(SEAL_DOMAIN),
+            mark: key(MARK_DOMAIN).first_chunk().copied().unwrap_or_default(),
         }
+    }
+
+    /// What the ledger may keep of the secret, to know it again; nothing else can be told from it.
+    #[must_use]
+    pub const fn mark(&self) -> &[u8; 16] {
+        &self.mark
     }
 
     /// Tells two requests apart without keeping the plain digest, which is part of the seal's key.

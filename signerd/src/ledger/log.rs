@@ -32,18 +32,19 @@ fn write(store: &mut dyn Store, size: u64, entries: &[Vec<u8>]) -> Result<(), Le
     tiles::append(&mut Tiles(store), size, &leaves).map_err(told)
 }
 
-/// The latest time that the end of the log bears.
+/// The latest time that the end of the log bears, or a kept checkpoint.
 pub(super) fn latest_time(store: &mut dyn Store) -> Result<Option<i64>, LedgerError> {
     let size = store.log_size()?;
     let first = size.saturating_sub(u64::try_from(LATEST_ENTRIES).unwrap_or(u64::MAX));
     let entries = store.entries(first, LATEST_ENTRIES)?;
     // An entry of a newer release has a time too, but no reader here.
     let times = entries.iter().filter_map(|entry| Some(Entry::decode(entry).ok()?.at));
-    Ok(times.max())
+    Ok(times.max().max(store.latest_checkpoint_time()?))
 }
 
 /// How far back is a later time looked for? A daemon under a wrong clock signs nothing: it logs its starts
-/// and ends, and what happens to its workers. A hundred of those do not hide when the clock was right.
+/// and ends, and what happens to its workers. A hundred of those do not hide when the clock was right, and
+/// more of them not the checkpoint of the last right hour.
 const LATEST_ENTRIES: usize = 256;
 
 /// The root of the tree of the first `size` entries.

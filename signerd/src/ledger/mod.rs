@@ -132,6 +132,16 @@ impl Ledger {
         }
     }
 
+    /// Binds a new ledger to these keys, and says whether an older one is bound to the same.
+    ///
+    /// # Errors
+    /// [`LedgerError::OtherSecret`]: no dose of this ledger would be recognised;
+    /// [`LedgerError::Overloaded`] and [`LedgerError::Unavailable`].
+    pub async fn bind(&self, keys: &LedgerKeys) -> Result<(), LedgerError> {
+        let mark = *keys.mark();
+        self.writer.run(Urgency::Admission, move |store| rules::bind(store, &mark)).await
+    }
+
     /// Claims a batch for this task, or says what stands in the way.
     ///
     /// # Errors

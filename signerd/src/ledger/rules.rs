@@ -71,6 +71,15 @@ pub(super) fn find(
     Ok(store.answer(row.row)?.map_or(Found::Expired, |sealed| Found::Answered { sealed }))
 }
 
+/// Binds a ledger to the secret that its pseudonyms are made with, at its first use.
+pub(super) fn bind(store: &mut dyn Store, mark: &[u8; 16]) -> Result<(), LedgerError> {
+    match store.secret_mark()? {
+        None => store.put_secret_mark(mark),
+        Some(found) if found == *mark => Ok(()),
+        Some(_) => Err(LedgerError::OtherSecret),
+    }
+}
+
 /// Opens an intent, or continues the same one with the next attempt.
 pub(super) fn intend(
     store: &mut dyn Store,

@@ -110,6 +110,17 @@ pub(super) trait Store: Send {
         after: u64,
         count: usize,
     ) -> Result<Vec<StoredCheckpoint>, LedgerError>;
+    /// Finds the latest time that a kept checkpoint bears.
+    fn latest_checkpoint_time(&mut self) -> Result<Option<i64>, LedgerError>;
+    /// Finds the mark of the secret that the ledger belongs to; none: nobody has worked on it yet.
+    fn secret_mark(&mut self) -> Result<Option<[u8; 16]>, LedgerError>;
+    /// Stores it, once.
+    fn put_secret_mark(&mut self, mark: &[u8; 16]) -> Result<(), LedgerError>;
+    /// Finds what a batch says of a certificate of which the log has an entry.
+    fn signed_certificate(
+        &mut self,
+        uvci: &[u8; 16],
+    ) -> Result<Option<SignedCertificate>, LedgerError>;
     /// Stores a checkpoint as the latest; of those before it the last one of each hour stays.
     fn put_checkpoint(&mut self, checkpoint: &StoredCheckpoint) -> Result<(), LedgerError>;
     /// Lets the engine look for damage of its own files, where it can.
@@ -191,6 +202,16 @@ pub struct LoggedCertificate {
     pub issuer: String,
     /// The number of its entry.
     pub entry: u64,
+}
+
+/// What the rows of an answered batch say of a certificate, to hold its entry against.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct SignedCertificate {
+    pub(super) entry: u64,
+    pub(super) kid: [u8; 8],
+    pub(super) issued_at: i64,
+    pub(super) expires_at: i64,
+    pub(super) cose_sha256: [u8; 32],
 }
 
 /// A signed head of the log.

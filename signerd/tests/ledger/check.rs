@@ -118,6 +118,14 @@ async fn whatever_is_changed_is_found() {
             "tile 0 of level 1 is not the one of the entries",
         ),
         (
+            "UPDATE batch SET issued_at = issued_at - 1 WHERE id = 3",
+            "is not in a batch that says so",
+        ),
+        (
+            "UPDATE signature SET cose_sha256 = randomblob(length(cose_sha256)) WHERE batch = 3",
+            "is not in a batch that says so",
+        ),
+        (
             "UPDATE certificate SET uvci = randomblob(16) WHERE batch = 3 AND position = 0",
             "is not in a batch that says so",
         ),

@@ -27,4 +27,8 @@ async fn the_last_checkpoint_of_each_hour_stays_and_all_are_listed() {
     assert_eq!(listed(2, 1).await, [8]);
     assert_eq!(listed(9, 10).await, [0; 0]);
     assert_eq!(ledger.checkpoint().await.unwrap().unwrap().size, 9);
+    // A clock that was years behind when the next one was signed takes none of the others away.
+    let kept = StoredCheckpoint { size: 12, at: 0, note: note(12) };
+    ledger.keep_checkpoint(kept).await.unwrap();
+    assert_eq!(listed(0, 10).await, [2, 8, 9, 12]);
 }

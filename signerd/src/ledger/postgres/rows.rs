@@ -10,8 +10,8 @@ use uuid::Uuid;
 use super::super::batch::{DoseConflict, Intent, Rejection, StoredCertificate};
 use super::super::claim::AttemptKey;
 use super::super::store::{
-    Answered, BatchRow, Holder, LoggedCertificate, OpenAttempt, OpenBatch, Removed, Store,
-    StoredCheckpoint, without_gap,
+    Answered, BatchRow, Holder, LoggedCertificate, OpenAttempt, OpenBatch, Removed,
+    SignedCertificate, Store, StoredCheckpoint, without_gap,
 };
 use super::super::window::{WindowClosing, WindowOverride};
 use super::super::{BatchRef, LedgerError};
@@ -380,10 +380,51 @@ impl Store for PostgresStore {
         rows.iter().map(read).collect()
     }
 
+    fn latest_checkpoint_time(&mut self) -> Result<Option<i64>, LedgerError> {
+        match self.find("SELECT max(at) FROM log_checkpoint", &[])? {
+            Some(row) => column(&row, 0),
+            None => Ok(None),
+        }
+    }
+
+    fn secret_mark(&mut self) -> Result<Option<[u8; 16]>, LedgerError> {
+        let Some(row) = self.find("SELECT mark FROM secret", &[])? else { return Ok(None) };
+        Ok(Some(column::<Uuid>(&row, 0)?.into_bytes()))
+    }
+
+    fn put_secret_mark(&mut self, mark: &[u8; 16]) -> Result<(), LedgerError> {
+        let mark = Uuid::from_bytes(*mark);
+        self.execute("INSERT INTO secret (id, mark) VALUES (1, $1)", &[&mark]).map(drop)
+    }
+
+    fn signed_certificate(
+        &mut self,
+        uvci: &[u8; 16],
+    ) -> Result<Option<SignedCertificate>, LedgerError> {
+        let row = self.find(
+            "SELECT batch.signed_entry + position, kid, issued_at, expires_at,
+                    substr(signature.cose_sha256, (32 * position + 1)::integer, 32)
+             FROM certificate
+             JOIN batch ON batch.id = certificate.batch
+             JOIN signature ON signature.batch = certificate.batch
+             WHERE certificate.uvci = $1 AND batch.signed_entry IS NOT NULL",
+            &[&Uuid::from_bytes(*uvci)],
+        )?;
+        let Some(row) = row else { return Ok(None) };
+        Ok(Some(SignedCertificate {
+            entry: number(&row, 0)?,
+            kid: bytes(&row, 1)?,
+            issued_at: column(&row, 2)?,
+            expires_at: column(&row, 3)?,
+            cose_sha256: bytes(&row, 4)?,
+        }))
+    }
+
     fn put_checkpoint(&mut self, checkpoint: &StoredCheckpoint) -> Result<(), LedgerError> {
         let (size, at) = (stored(checkpoint.size), checkpoint.at);
         self.execute(
-            "DELETE FROM log_checkpoint WHERE at >= $1::bigint - $1::bigint % 3600 AND size <= $2",
+            "DELETE FROM log_checkpoint WHERE size <= $2 AND at BETWEEN
+             $1::bigint - $1::bigint % 3600 AND $1::bigint - $1::bigint % 3600 + 3599",
             &[&at, &size],
         )?;
         self.execute(

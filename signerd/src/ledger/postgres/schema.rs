@@ -148,6 +148,12 @@ CREATE TABLE log_checkpoint (
 );
 CREATE INDEX log_checkpoint_at ON log_checkpoint (at);
 
+-- Which secret of the token the pseudonyms are made with: under another one no dose would be known again.
+CREATE TABLE secret (
+    id   integer PRIMARY KEY CHECK (id = 1),
+    mark uuid NOT NULL
+);
+
 -- Hashes and sealed bytes do not compress; nobody shall try.
 ALTER TABLE signature ALTER COLUMN cose_sha256 SET STORAGE EXTERNAL;
 ALTER TABLE answer ALTER COLUMN sealed SET STORAGE EXTERNAL;

@@ -9,8 +9,8 @@ use rusqlite::{OptionalExtension, Params, Row, params};
 use super::super::batch::{DoseConflict, Intent, Rejection, StoredCertificate};
 use super::super::claim::AttemptKey;
 use super::super::store::{
-    Answered, BatchRow, Holder, LoggedCertificate, OpenAttempt, OpenBatch, Removed, Store,
-    StoredCheckpoint, without_gap,
+    Answered, BatchRow, Holder, LoggedCertificate, OpenAttempt, OpenBatch, Removed,
+    SignedCertificate, Store, StoredCheckpoint, without_gap,
 };
 use super::super::window::{WindowClosing, WindowOverride};
 use super::super::{BatchRef, LedgerError};
@@ -395,9 +395,46 @@ impl Store for SqliteStore {
         )
     }
 
+    fn latest_checkpoint_time(&mut self) -> Result<Option<i64>, LedgerError> {
+        let at: Option<Option<i64>> = self.find("SELECT max(at) FROM log_checkpoint", [], first)?;
+        Ok(at.flatten())
+    }
+
+    fn secret_mark(&mut self) -> Result<Option<[u8; 16]>, LedgerError> {
+        self.find("SELECT mark FROM secret", [], first)
+    }
+
+    fn put_secret_mark(&mut self, mark: &[u8; 16]) -> Result<(), LedgerError> {
+        self.execute("INSERT INTO secret (id, mark) VALUES (1, ?1)", [mark]).map(drop)
+    }
+
+    fn signed_certificate(
+        &mut self,
+        uvci: &[u8; 16],
+    ) -> Result<Option<SignedCertificate>, LedgerError> {
+        self.find(
+            "SELECT batch.signed_entry + position, kid, issued_at, expires_at,
+                    substr(signature.cose_sha256, 32 * position + 1, 32)
+             FROM certificate
+             JOIN batch ON batch.id = certificate.batch
+             JOIN signature ON signature.batch = certificate.batch
+             WHERE certificate.uvci = ?1 AND batch.signed_entry IS NOT NULL",
+            [uvci],
+            |row| {
+                Ok(SignedCertificate {
+                    entry: row.get(0)?,
+                    kid: row.get(1)?,
+                    issued_at: row.get(2)?,
+                    expires_at: row.get(3)?,
+                    cose_sha256: row.get(4)?,
+                })
+            },
+        )
+    }
+
     fn put_checkpoint(&mut self, checkpoint: &StoredCheckpoint) -> Result<(), LedgerError> {
         self.execute(
-            "DELETE FROM log_checkpoint WHERE at >= ?1 - ?1 % 3600 AND size <= ?2",
+            "DELETE FROM log_checkpoint WHERE at BETWEEN ?1 - ?1 % 3600 AND ?1 - ?1 % 3600 + 3599 AND size <= ?2",
             params![checkpoint.at, checkpoint.size],
         )?;
         self.execute(

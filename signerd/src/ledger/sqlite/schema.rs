@@ -144,6 +144,12 @@ CREATE TABLE log_checkpoint (
     note TEXT NOT NULL
 ) STRICT;
 CREATE INDEX log_checkpoint_at ON log_checkpoint (at);
+
+-- Which secret of the token the pseudonyms are made with: under another one no dose would be known again.
+CREATE TABLE secret (
+    id   INTEGER PRIMARY KEY CHECK (id = 1),
+    mark BLOB NOT NULL CHECK (length(mark) = 16)
+) STRICT;
 ";
 
 /// Brings a file to the newest schema, each step in a transaction of its own.
