@@ -138,6 +138,13 @@ async fn a_log_that_was_put_back_is_refused_by_who_holds_a_checkpoint() {
     good(&setup, &[&cosign[..], &["--first"]].concat());
     good(&setup, &cosign);
     let seen = fs::read(&notes).unwrap();
+    let slower = fs::File::options().append(true).open(format!("{notes}.lock")).unwrap();
+    slower.try_lock().unwrap();
+    let second = log(&setup, &cosign);
+    assert_eq!(second.status.code(), Some(5), "two at once: {}", text(&second));
+    assert!(text(&second).contains("another run is at work"), "{}", text(&second));
+    assert_eq!(fs::read(&notes).unwrap(), seen);
+    drop(slower);
     let verify = ["verify", &folder, "--certificate", &audit, "--held", &notes];
     let told = good(&setup, &[&verify[..], &["--witness", witness]].concat());
     assert!(told.contains("cosigned by witness.example/a"), "{told}");

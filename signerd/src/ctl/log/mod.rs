@@ -5,6 +5,7 @@
 //! or files; out come files, tables and JSON. Nothing here believes the appliance: what it sends is held
 //! against its signature, and against what was held before.
 
+use std::fs::{File, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -56,8 +57,8 @@ pub enum LogError {
     /// See [`FileError`].
     #[error(transparent)]
     File(#[from] FileError),
-    /// Another export writes there. Retry when it has ended.
-    #[error("another export is at work in {0}")]
+    /// Another export or witness writes there. Retry when it has ended.
+    #[error("another run is at work on {0}")]
     InUse(PathBuf),
     /// There is no checkpoint in the folder. To blame: who named it.
     #[error("{0} holds no exported log: there is no file \"checkpoint\" in it")]
@@ -141,7 +142,9 @@ impl LogError {
     pub(super) fn remedy(&self) -> &'static str {
         match self {
             Self::File(_) => "Check that the folder exists, is yours and has room.",
-            Self::InUse(_) => "Wait for the other export to end, or choose another --output.",
+            Self::InUse(_) => {
+                "Wait for the other run to end, or choose another --output or --notes."
+            }
             Self::NotAnExport(_) => "Name a folder that signerctl log export has filled.",
             Self::NotSigned { .. } => {
                 "Check --certificate and --origin first: after a change of the audit key, give the earlier \
@@ -198,6 +201,19 @@ fn audit_keys(paths: &[PathBuf]) -> Result<Vec<AuditKey>, CtlError> {
 /// A note of the auditor's own.
 fn held(path: &Path) -> Result<String, LogError> {
     folder::note(path)?.ok_or_else(|| LogError::NoNote(path.to_owned()))
+}
+
+/// Takes something for this run, by a file that stays: until what it gives is dropped, no second run gets it.
+fn lock(taken: &Path, file: &Path) -> Result<File, LogError> {
+    let folder = file.parent().unwrap_or(Path::new(""));
+    std::fs::create_dir_all(folder).map_err(FileError::of("make", folder))?;
+    let lock = File::options().create(true).append(true).open(file);
+    let lock = lock.map_err(FileError::of("open", file))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(LogError::InUse(taken.to_owned())),
+        Err(TryLockError::Error(error)) => Err(FileError::of("lock", file)(error).into()),
+    }
 }
 
 /// A client of a listener of the settings.
