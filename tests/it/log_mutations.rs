@@ -319,3 +319,23 @@ fn an_identifier_that_was_given_twice_is_told() {
     let [told] = report.wrong.kept.as_slice() else { panic!("{:?}", report.wrong) };
     assert_eq!((told.entry, told.text.contains("entry 12")), (Some(21), true), "{told:?}");
 }
+
+#[test]
+fn of_doubled_identifiers_only_so_many_are_looked_for() {
+    // A log whose certificates all bear one identifier is told wrong, and the search for more of them ends
+    // with the findings that are kept.
+    let auditor = Auditor::new();
+    let same = tlog::fact(1, tlog::certificate(1, 0, 0));
+    let begun = signerd::tlog::fact::Fact::LogBegun { certificates: 0 };
+    let mut entries = vec![tlog::fact(0, begun), tlog::fact(1, tlog::intended(1, 2_000))];
+    entries.extend(std::iter::repeat_n(same, 2_000));
+    let answered = signerd::tlog::fact::Fact::BatchAnswered { batch: 1, attempt: 1 };
+    entries.push(tlog::fact(1, answered));
+    let folder = tempfile::tempdir().unwrap();
+    tlog::write(folder.path(), &entries, &auditor, &[]);
+    let report = checked(folder.path(), &auditor.given()).unwrap();
+    assert_eq!(report.wrong.kept.len(), 100);
+    assert!(report.wrong.kept.iter().all(|f| f.text.ends_with("entry 2")), "{:?}", report.wrong);
+    // Those of the first bundle: behind log.begun, the intent, and the certificate that is the first.
+    assert_eq!(report.wrong.count, 256 - 3);
+}
