@@ -90,6 +90,15 @@ pub enum LogError {
         /// Why.
         cause: NotAProof,
     },
+    /// A witness who was asked for has no line in the checkpoint, which says nothing against the witness. To
+    /// blame: who gave it. Retry with one that the witness cosigned.
+    #[error("{place}: the witness {witness} did not cosign")]
+    NotCosigned {
+        /// The file.
+        place: String,
+        /// The witness's name.
+        witness: String,
+    },
     /// What was fetched is not what the fetched checkpoint signs. To blame: the server; retry once.
     #[error("what the server sent is not what its checkpoint signs: {0}")]
     NotTheSigned(String),
@@ -118,9 +127,11 @@ impl LogError {
     #[must_use]
     pub fn is_about_the_log(&self) -> bool {
         match self {
-            Self::NotSigned { .. } | Self::Proof { .. } | Self::NotTheSigned(_) | Self::Fork(_) => {
-                true
-            }
+            Self::NotSigned { .. }
+            | Self::Proof { .. }
+            | Self::NotCosigned { .. }
+            | Self::NotTheSigned(_)
+            | Self::Fork(_) => true,
             Self::File(_)
             | Self::InUse(_)
             | Self::NotAnExport(_)
@@ -157,6 +168,9 @@ impl LogError {
             Self::Proof { .. } => {
                 "Check --certificate and --origin first. If they are right, the proof is of another log, or \
                  somebody changed it."
+            }
+            Self::NotCosigned { .. } => {
+                "Check --witness first. If it is right, have the witness cosign and fetch the proof again."
             }
             Self::NotTheSigned(_) => {
                 "Repeat it once; if it stays so, keep what is there and tell the auditors."
