@@ -12,6 +12,7 @@ use rayon::prelude::*;
 use signerd::ctl::log::check::{Given, Report, check};
 use signerd::ctl::log::folder::Folder;
 use signerd::tlog::bundle;
+use signerd::tlog::note::Head;
 use signerd::tlog::path::TilePath;
 use signerd_tests::tlog::{self, Auditor};
 
@@ -338,4 +339,32 @@ fn of_doubled_identifiers_only_so_many_are_looked_for() {
     assert!(report.wrong.kept.iter().all(|f| f.text.ends_with("entry 2")), "{:?}", report.wrong);
     // Those of the first bundle: behind log.begun, the intent, and the certificate that is the first.
     assert_eq!(report.wrong.count, 256 - 3);
+}
+
+#[test]
+fn a_checkpoint_of_nothing_has_the_root_of_nothing() {
+    // A checkpoint of no entries holds with SHA-256 of nothing as its root, and with no other: be it the
+    // log's own, of its history, or held.
+    let empty = b"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+    let empty: [u8; 32] = data_encoding::HEXLOWER.decode(empty).unwrap().try_into().unwrap();
+    let auditor = Auditor::new();
+    let (origin, at) = (tlog::ORIGIN.to_owned(), tlog::BEGINNING);
+    let signed = |root| auditor.sign(&Head { origin: origin.clone(), size: 0, root, at });
+    for (root, is_good) in [(empty, true), ([7; 32], false)] {
+        let note = signed(root);
+        let told = |folder: &Path, given: &Given| -> Vec<String> {
+            let report = checked(folder, given).unwrap();
+            report.wrong.kept.into_iter().map(|finding| finding.place).collect()
+        };
+        let expected = |place: &str| if is_good { Vec::new() } else { vec![place.to_owned()] };
+        let bare = tempfile::tempdir().unwrap();
+        fs::write(bare.path().join("checkpoint"), &note).unwrap();
+        assert_eq!(told(bare.path(), &auditor.given()), expected("checkpoint"));
+        let grown = tempfile::tempdir().unwrap();
+        tlog::write(grown.path(), &tlog::entries(300, 7, 0), &auditor, &[256]);
+        let given = Given { held: vec![("held".to_owned(), note.clone())], ..auditor.given() };
+        assert_eq!(told(grown.path(), &given), expected("held"));
+        fs::write(grown.path().join("checkpoints/0"), &note).unwrap();
+        assert_eq!(told(grown.path(), &auditor.given()), expected("checkpoints/0"));
+    }
 }

@@ -103,13 +103,17 @@ pub fn check(
 ) -> Result<Report, LogError> {
     let mut marks = Marks::of(folder, given)?;
     let wrong = std::mem::take(&mut marks.wrong);
+    // A mark of no entries ends in no bundle: its root is that of the empty tree (RFC 6962 §2.1).
+    let nothing = Peaks::root_of(&[]);
+    let of_nothing = |mark: &Mark| (mark.size == 0).then_some(mark.root == nothing);
+    let held = marks.marks.iter().map(of_nothing).collect();
     let mut reading = Reading {
         folder,
         peaks: Peaks::default(),
         rows: Vec::new(),
         rest: None,
         is_whole: true,
-        held: vec![None; marks.marks.len()],
+        held,
         marks,
         sense: Sense::default(),
         wrong,
