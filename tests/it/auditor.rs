@@ -9,6 +9,10 @@ use ct_merkle::{ConsistencyProof, RootHash};
 use rustix::process::{Signal, kill_process};
 use serde_json::Value;
 use sha2::Sha256;
+use signerd::ctl::log::folder::Folder;
+use signerd::tlog::cosign::WitnessKey;
+use signerd::tlog::proof::StoredProof;
+use signerd::tlog::tiles;
 use signerd_tests::setup::program;
 use signerd_tests::tlog::{self, Auditor};
 use signerd_tests::{Batch, Client, Daemon, Evidence, Setup, batch};
@@ -138,6 +142,13 @@ async fn a_log_that_was_put_back_is_refused_by_who_holds_a_checkpoint() {
     good(&setup, &[&cosign[..], &["--first"]].concat());
     good(&setup, &cosign);
     let seen = fs::read(&notes).unwrap();
+    let slower = fs::File::options().append(true).open(format!("{notes}.lock")).unwrap();
+    slower.try_lock().unwrap();
+    let second = log(&setup, &cosign);
+    assert_eq!(second.status.code(), Some(5), "two at once: {}", text(&second));
+    assert!(text(&second).contains("another run is at work"), "{}", text(&second));
+    assert_eq!(fs::read(&notes).unwrap(), seen);
+    drop(slower);
     let verify = ["verify", &folder, "--certificate", &audit, "--held", &notes];
     let told = good(&setup, &[&verify[..], &["--witness", witness]].concat());
     assert!(told.contains("cosigned by witness.example/a"), "{told}");
@@ -239,6 +250,40 @@ async fn an_export_that_was_killed_goes_on() {
     }
     good(&setup, &arguments);
     good(&setup, &["verify", &folder, "--certificate", &audit]);
+}
+
+#[test]
+fn a_witness_who_did_not_cosign_is_not_accused() {
+    // Where a proof lacks the witness's line, verify says that and nothing of a forgery; a line under the
+    // witness's name that is not its signature is told as such.
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let run = |arguments: &[&str]| {
+        Command::new(program("signerctl")).arg("log").args(arguments).output().unwrap()
+    };
+    let auditor = Auditor::new();
+    let entries = tlog::entries(300, 7, 0);
+    tlog::write(folder.path(), &entries, &auditor, &[]);
+    fs::write(path("audit.pem"), &auditor.certificate).unwrap();
+    let nodes = tiles::prove_entry(&mut Folder::at(folder.path()).hashes(300), 300, 3).unwrap();
+    let checkpoint = fs::read_to_string(path("checkpoint")).unwrap();
+    let proof = StoredProof { entry: entries[3].clone(), index: 3, nodes, checkpoint };
+    let made = run(&["witness", "--new-key", &path("witness.key"), "--name", "witness.example/a"]);
+    let witness = String::from_utf8(made.stdout).unwrap();
+    let verified = |proof: &StoredProof| {
+        fs::write(path("proof"), proof.to_text()).unwrap();
+        let [proof, audit] = ["proof", "audit.pem"].map(path);
+        let verify = ["verify", "--proof", &proof, "--certificate", &audit];
+        let output = run(&[&verify[..], &["--witness", witness.trim()]].concat());
+        assert_eq!(output.status.code(), Some(6), "{}", text(&output));
+        text(&output)
+    };
+    let told = verified(&proof);
+    assert!(told.contains("the witness witness.example/a did not cosign"), "{told}");
+    assert!(!told.contains("does not fit"), "{told}");
+    let line = WitnessKey::parse(witness.trim()).unwrap().line(1, &[0; 64]);
+    let told = verified(&StoredProof { checkpoint: proof.checkpoint.clone() + &line, ..proof });
+    assert!(told.contains("the cosignature of the witness does not fit the text"), "{told}");
 }
 
 #[test]

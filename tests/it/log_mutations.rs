@@ -12,6 +12,7 @@ use rayon::prelude::*;
 use signerd::ctl::log::check::{Given, Report, check};
 use signerd::ctl::log::folder::Folder;
 use signerd::tlog::bundle;
+use signerd::tlog::note::Head;
 use signerd::tlog::path::TilePath;
 use signerd_tests::tlog::{self, Auditor};
 
@@ -318,4 +319,52 @@ fn an_identifier_that_was_given_twice_is_told() {
     let report = checked(folder.path(), &auditor.given()).unwrap();
     let [told] = report.wrong.kept.as_slice() else { panic!("{:?}", report.wrong) };
     assert_eq!((told.entry, told.text.contains("entry 12")), (Some(21), true), "{told:?}");
+}
+
+#[test]
+fn of_doubled_identifiers_only_so_many_are_looked_for() {
+    // A log whose certificates all bear one identifier is told wrong, and the search for more of them ends
+    // with the findings that are kept.
+    let auditor = Auditor::new();
+    let same = tlog::fact(1, tlog::certificate(1, 0, 0));
+    let begun = signerd::tlog::fact::Fact::LogBegun { certificates: 0 };
+    let mut entries = vec![tlog::fact(0, begun), tlog::fact(1, tlog::intended(1, 2_000))];
+    entries.extend(std::iter::repeat_n(same, 2_000));
+    let answered = signerd::tlog::fact::Fact::BatchAnswered { batch: 1, attempt: 1 };
+    entries.push(tlog::fact(1, answered));
+    let folder = tempfile::tempdir().unwrap();
+    tlog::write(folder.path(), &entries, &auditor, &[]);
+    let report = checked(folder.path(), &auditor.given()).unwrap();
+    assert_eq!(report.wrong.kept.len(), 100);
+    assert!(report.wrong.kept.iter().all(|f| f.text.ends_with("entry 2")), "{:?}", report.wrong);
+    // Those of the first bundle: behind log.begun, the intent, and the certificate that is the first.
+    assert_eq!(report.wrong.count, 256 - 3);
+}
+
+#[test]
+fn a_checkpoint_of_nothing_has_the_root_of_nothing() {
+    // A checkpoint of no entries holds with SHA-256 of nothing as its root, and with no other: be it the
+    // log's own, of its history, or held.
+    let empty = b"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+    let empty: [u8; 32] = data_encoding::HEXLOWER.decode(empty).unwrap().try_into().unwrap();
+    let auditor = Auditor::new();
+    let (origin, at) = (tlog::ORIGIN.to_owned(), tlog::BEGINNING);
+    let signed = |root| auditor.sign(&Head { origin: origin.clone(), size: 0, root, at });
+    for (root, is_good) in [(empty, true), ([7; 32], false)] {
+        let note = signed(root);
+        let told = |folder: &Path, given: &Given| -> Vec<String> {
+            let report = checked(folder, given).unwrap();
+            report.wrong.kept.into_iter().map(|finding| finding.place).collect()
+        };
+        let expected = |place: &str| if is_good { Vec::new() } else { vec![place.to_owned()] };
+        let bare = tempfile::tempdir().unwrap();
+        fs::write(bare.path().join("checkpoint"), &note).unwrap();
+        assert_eq!(told(bare.path(), &auditor.given()), expected("checkpoint"));
+        let grown = tempfile::tempdir().unwrap();
+        tlog::write(grown.path(), &tlog::entries(300, 7, 0), &auditor, &[256]);
+        let given = Given { held: vec![("held".to_owned(), note.clone())], ..auditor.given() };
+        assert_eq!(told(grown.path(), &given), expected("held"));
+        fs::write(grown.path().join("checkpoints/0"), &note).unwrap();
+        assert_eq!(told(grown.path(), &auditor.given()), expected("checkpoints/0"));
+    }
 }

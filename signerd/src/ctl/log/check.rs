@@ -5,6 +5,8 @@
 //! which entry differs. The log is read once, bundle by bundle on all cores; the memory is one hash for
 //! 256 entries and 8 bytes for each certificate. It asks no network and writes nothing.
 
+use std::collections::HashMap;
+
 use rayon::prelude::*;
 
 use super::LogError;
@@ -53,16 +55,21 @@ pub struct Finding {
 pub struct Findings {
     /// The first ones.
     pub kept: Vec<Finding>,
-    /// All.
+    /// All that were found; a search of its own ends where no more are kept.
     pub count: u64,
 }
 
 impl Findings {
     pub(super) fn add(&mut self, place: &str, entry: Option<u64>, text: impl Into<String>) {
         self.count = self.count.saturating_add(1);
-        if self.kept.len() < FINDINGS_MAX {
+        if !self.is_full() {
             self.kept.push(Finding { place: place.to_owned(), entry, text: text.into() });
         }
+    }
+
+    /// Whether no more are kept.
+    fn is_full(&self) -> bool {
+        self.kept.len() >= FINDINGS_MAX
     }
 }
 
@@ -96,13 +103,17 @@ pub fn check(
 ) -> Result<Report, LogError> {
     let mut marks = Marks::of(folder, given)?;
     let wrong = std::mem::take(&mut marks.wrong);
+    // A mark of no entries ends in no bundle: its root is that of the empty tree (RFC 6962 §2.1).
+    let nothing = Peaks::root_of(&[]);
+    let of_nothing = |mark: &Mark| (mark.size == 0).then_some(mark.root == nothing);
+    let held = marks.marks.iter().map(of_nothing).collect();
     let mut reading = Reading {
         folder,
         peaks: Peaks::default(),
         rows: Vec::new(),
         rest: None,
         is_whole: true,
-        held: vec![None; marks.marks.len()],
+        held,
         marks,
         sense: Sense::default(),
         wrong,
@@ -418,10 +429,14 @@ impl Reading<'_> {
         Ok((peaks.root(rest) == head.root).then_some(Row { full, rest }))
     }
 
-    /// Reads the log once more for identifiers that are there twice.
+    /// Reads the log once more for identifiers that are there twice, until no more findings are kept.
     fn tell_doubled(&mut self, doubled: &[u64], size: u64) -> Result<(), LogError> {
-        let mut seen: Vec<([u8; 16], u64)> = Vec::new();
+        // By identifier: whoever wrote the log may have doubled all of them.
+        let mut seen: HashMap<[u8; 16], u64> = HashMap::new();
         for path in TilePath::bundles(size) {
+            if self.meaning.is_full() {
+                break;
+            }
             let Some((found, bytes)) = self.folder.tile(path)? else { continue };
             let Ok(entries) = bundle::decode(&bytes, found.width) else { continue };
             for (number, entry) in (first_of(path)..size).zip(entries) {
@@ -433,13 +448,12 @@ impl Reading<'_> {
                 if doubled.binary_search(&sense::beginning(&certificate.uvci)).is_err() {
                     continue;
                 }
-                match seen.iter().find(|(uvci, _)| *uvci == certificate.uvci) {
-                    Some((_, earlier)) => {
-                        let text = sense::Oddity::Twice(*earlier).to_string();
-                        self.meaning.add(&path.to_string(), Some(number), text);
-                    }
-                    None => seen.push((certificate.uvci, number)),
-                }
+                let Some(earlier) = seen.get(&certificate.uvci).copied() else {
+                    seen.insert(certificate.uvci, number);
+                    continue;
+                };
+                let text = sense::Oddity::Twice(earlier).to_string();
+                self.meaning.add(&path.to_string(), Some(number), text);
             }
         }
         Ok(())

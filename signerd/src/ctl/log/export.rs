@@ -6,7 +6,6 @@
 //! export is refused. Files appear whole, the checkpoint last; whoever interrupts it loses nothing.
 
 use std::collections::BTreeSet;
-use std::fs::{File, TryLockError};
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -64,7 +63,7 @@ pub fn run(args: &Args, context: &Context, out: &mut dyn Write) -> Result<Outcom
     let keys = audit_keys(&args.certificate)?;
     let client = super::client(context, Settings::officer)?;
     let folder = Folder::at(&args.output);
-    let _lock = lock(&folder)?;
+    let _lock = super::lock(folder.path(), &folder.path().join(LOCK))?;
     let bar = context.progress.bar(0, "entries");
     let export = Export {
         client: Arc::new(client),
@@ -95,20 +94,6 @@ pub fn run(args: &Args, context: &Context, out: &mut dyn Write) -> Result<Outcom
         writeln!(out, "{origin}: {size} entries, {new} of them new; {note}")?;
     }
     Ok(Outcome::Done)
-}
-
-/// Takes the folder for this run.
-fn lock(folder: &Folder) -> Result<File, LogError> {
-    let path = folder.path();
-    std::fs::create_dir_all(path).map_err(FileError::of("make", path))?;
-    let file = path.join(LOCK);
-    let lock = File::options().create(true).append(true).open(&file);
-    let lock = lock.map_err(FileError::of("open", &file))?;
-    match lock.try_lock() {
-        Ok(()) => Ok(lock),
-        Err(TryLockError::WouldBlock) => Err(LogError::InUse(path.to_owned())),
-        Err(TryLockError::Error(error)) => Err(FileError::of("lock", &file)(error).into()),
-    }
 }
 
 struct Export {

@@ -5,6 +5,7 @@
 //! or files; out come files, tables and JSON. Nothing here believes the appliance: what it sends is held
 //! against its signature, and against what was held before.
 
+use std::fs::{File, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -56,8 +57,8 @@ pub enum LogError {
     /// See [`FileError`].
     #[error(transparent)]
     File(#[from] FileError),
-    /// Another export writes there. Retry when it has ended.
-    #[error("another export is at work in {0}")]
+    /// Another export or witness writes there. Retry when it has ended.
+    #[error("another run is at work on {0}")]
     InUse(PathBuf),
     /// There is no checkpoint in the folder. To blame: who named it.
     #[error("{0} holds no exported log: there is no file \"checkpoint\" in it")]
@@ -89,6 +90,15 @@ pub enum LogError {
         /// Why.
         cause: NotAProof,
     },
+    /// A witness who was asked for has no line in the checkpoint, which says nothing against the witness. To
+    /// blame: who gave it. Retry with one that the witness cosigned.
+    #[error("{place}: the witness {witness} did not cosign")]
+    NotCosigned {
+        /// The file.
+        place: String,
+        /// The witness's name.
+        witness: String,
+    },
     /// What was fetched is not what the fetched checkpoint signs. To blame: the server; retry once.
     #[error("what the server sent is not what its checkpoint signs: {0}")]
     NotTheSigned(String),
@@ -117,9 +127,11 @@ impl LogError {
     #[must_use]
     pub fn is_about_the_log(&self) -> bool {
         match self {
-            Self::NotSigned { .. } | Self::Proof { .. } | Self::NotTheSigned(_) | Self::Fork(_) => {
-                true
-            }
+            Self::NotSigned { .. }
+            | Self::Proof { .. }
+            | Self::NotCosigned { .. }
+            | Self::NotTheSigned(_)
+            | Self::Fork(_) => true,
             Self::File(_)
             | Self::InUse(_)
             | Self::NotAnExport(_)
@@ -141,7 +153,9 @@ impl LogError {
     pub(super) fn remedy(&self) -> &'static str {
         match self {
             Self::File(_) => "Check that the folder exists, is yours and has room.",
-            Self::InUse(_) => "Wait for the other export to end, or choose another --output.",
+            Self::InUse(_) => {
+                "Wait for the other run to end, or choose another --output or --notes."
+            }
             Self::NotAnExport(_) => "Name a folder that signerctl log export has filled.",
             Self::NotSigned { .. } => {
                 "Check --certificate and --origin first: after a change of the audit key, give the earlier \
@@ -154,6 +168,9 @@ impl LogError {
             Self::Proof { .. } => {
                 "Check --certificate and --origin first. If they are right, the proof is of another log, or \
                  somebody changed it."
+            }
+            Self::NotCosigned { .. } => {
+                "Check --witness first. If it is right, have the witness cosign and fetch the proof again."
             }
             Self::NotTheSigned(_) => {
                 "Repeat it once; if it stays so, keep what is there and tell the auditors."
@@ -198,6 +215,19 @@ fn audit_keys(paths: &[PathBuf]) -> Result<Vec<AuditKey>, CtlError> {
 /// A note of the auditor's own.
 fn held(path: &Path) -> Result<String, LogError> {
     folder::note(path)?.ok_or_else(|| LogError::NoNote(path.to_owned()))
+}
+
+/// Takes something for this run, by a file that stays: until what it gives is dropped, no second run gets it.
+fn lock(taken: &Path, file: &Path) -> Result<File, LogError> {
+    let folder = file.parent().unwrap_or(Path::new(""));
+    std::fs::create_dir_all(folder).map_err(FileError::of("make", folder))?;
+    let lock = File::options().create(true).append(true).open(file);
+    let lock = lock.map_err(FileError::of("open", file))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(LogError::InUse(taken.to_owned())),
+        Err(TryLockError::Error(error)) => Err(FileError::of("lock", file)(error).into()),
+    }
 }
 
 /// A client of a listener of the settings.

@@ -158,8 +158,8 @@ fn stored(
         let cosigned = witness.cosigned(&proof.checkpoint);
         let cosigned = cosigned.map_err(|cause| not(cause.into()))?;
         if cosigned.is_none() {
-            let cause = NotACheckpoint::Cosignature;
-            return Err(not(cause.into()).into());
+            let (place, witness) = (place.clone(), witness.name().to_owned());
+            return Err(LogError::NotCosigned { place, witness }.into());
         }
     }
     let entry = Entry::decode(&proof.entry);

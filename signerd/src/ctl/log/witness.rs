@@ -74,6 +74,8 @@ pub fn run(args: &Args, context: &Context, out: &mut dyn Write) -> Result<Outcom
         let head = marks::open(note, &keys, origin);
         head.map_err(|cause| LogError::NotSigned { place: place.to_owned(), cause })
     };
+    // Read, compared and replaced under one lock: a slower run must not put an earlier checkpoint back.
+    let _lock = super::lock(notes, &lock_of(notes))?;
     let before = folder::note(notes).map_err(LogError::from)?;
     let place = notes.display().to_string();
     let before = before.map(|note| open(&note, &place, args.origin.as_deref())).transpose()?;
@@ -99,6 +101,13 @@ pub fn run(args: &Args, context: &Context, out: &mut dyn Write) -> Result<Outcom
         writeln!(out, "{origin}: {size} entries cosigned by {name}, {from} of them seen before")?;
     }
     Ok(Outcome::Done)
+}
+
+/// What keeps a second run out: a file beside the notes, which are themselves replaced.
+fn lock_of(notes: &Path) -> PathBuf {
+    let mut name = notes.as_os_str().to_owned();
+    name.push(".lock");
+    PathBuf::from(name)
 }
 
 /// Whether there must be something that was seen before is said by the command line: a file that was lost
