@@ -206,3 +206,56 @@ async fn an_older_ledger_is_refused() {
     drop(changed);
     refused("changed from outside");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_changes_under_the_daemon_stops_the_signing() {
+    // Once other entries stand where signed ones were, no head is signed any more and no batch, and
+    // readiness says why: there is no second history under the audit key.
+    let setup = Setup::new();
+    let mut daemon = Daemon::ready(&setup);
+    let (client, evidence) = (Client::new(&setup), Evidence::of(&setup));
+    let sent = Batch::about(&evidence, "vn-moh-ec", 1);
+    assert_eq!(client.sign(sent.body).await.unwrap().status, 200);
+    let note = checkpoint_beyond(&client, 4).await;
+    let ledger = rusqlite::Connection::open(setup.path("state/ledger.sqlite")).unwrap();
+    ledger.busy_timeout(Duration::from_secs(10)).unwrap();
+    let statement = "UPDATE log_tile SET hashes = zeroblob(length(hashes)) WHERE level = 0";
+    assert_eq!(ledger.execute(statement, []), Ok(1));
+    daemon.wait_until("not ready", |daemon| {
+        daemon.observe("/readyz").1.contains("changed from outside")
+    });
+    let refused = Batch::about(&evidence, "vn-moh-ec", 1);
+    let answer = client.sign(refused.body).await.unwrap();
+    assert_eq!((answer.status, answer.code().as_str()), (503, "ledger.unavailable"));
+    let latest = client.get("/v1/log/checkpoint").await.unwrap();
+    assert_eq!(
+        Checkpoint::of(&String::from_utf8_lossy(&latest.body)).root,
+        Checkpoint::of(&note).root
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ledger_of_another_secret_is_not_signed_on() {
+    // Under another secret of the token no dose would be recognised: nothing is signed, and readiness says
+    // what is wrong; with the right one all is as it was.
+    let setup = Setup::new();
+    let daemon = Daemon::ready(&setup);
+    let (client, evidence) = (Client::new(&setup), Evidence::of(&setup));
+    let batch = Batch::about(&evidence, "vn-moh-ec", 1);
+    let first = client.sign(batch.body.clone()).await.unwrap();
+    assert!(daemon.stop().success());
+    let ledger = rusqlite::Connection::open(setup.path("state/ledger.sqlite")).unwrap();
+    let mark: Vec<u8> = ledger.query_row("SELECT mark FROM secret", [], |row| row.get(0)).unwrap();
+    assert_eq!(ledger.execute("UPDATE secret SET mark = zeroblob(16)", []), Ok(1));
+
+    let mut daemon = Daemon::start(&setup);
+    daemon.wait_until("told of the secret", |daemon| {
+        daemon.observe("/readyz").1.contains("belongs to another secret")
+    });
+    let answer = client.sign(batch.body.clone()).await.unwrap();
+    assert_eq!((answer.status, answer.code().as_str()), (503, "ledger.unavailable"));
+    assert_eq!(ledger.execute("UPDATE secret SET mark = ?", [mark]), Ok(1));
+    daemon.wait_until("ready", |daemon| daemon.observe("/readyz").0 == 200);
+    assert_eq!(client.sign(batch.body).await.unwrap().body, first.body);
+    assert!(daemon.stop().success());
+}

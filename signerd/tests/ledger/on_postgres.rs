@@ -27,5 +27,7 @@ mod model;
 mod quota;
 #[path = "reissue.rs"]
 mod reissue;
+#[path = "secret.rs"]
+mod secret;
 #[path = "windows.rs"]
 mod windows;

@@ -28,6 +28,8 @@ mod privacy;
 mod quota;
 #[path = "reissue.rs"]
 mod reissue;
+#[path = "secret.rs"]
+mod secret;
 #[path = "torn.rs"]
 mod torn;
 #[path = "windows.rs"]
