@@ -65,7 +65,7 @@ impl WitnessKey {
         // The name has no plus, but base64 may.
         let (name, rest) = text.split_once('+').ok_or(NotAWitness::Form)?;
         let (id, key) = rest.split_once('+').ok_or(NotAWitness::Form)?;
-        let key = BASE64.decode(key.as_bytes()).map_err(|_| NotAWitness::Form)?;
+        let key = note::base64(key).ok_or(NotAWitness::Form)?;
         let key = key.split_first().filter(|(kind, _)| **kind == KIND);
         let key = key.and_then(|(_, key)| key.try_into().ok()).ok_or(NotAWitness::Kind)?;
         let witness = Self::new(name, key)?;

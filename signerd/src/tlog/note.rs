@@ -156,7 +156,7 @@ impl Head {
         let mut line = |missing| lines.next().ok_or(NotACheckpoint::Form(missing));
         let origin = line("no origin")?.to_owned();
         let size = decimal(line("no size")?).ok_or(NotACheckpoint::Form("no size"))?;
-        let root = BASE64.decode(line("no root")?.as_bytes()).ok();
+        let root = base64(line("no root")?);
         let root = root.and_then(|root| root.try_into().ok());
         let root = root.ok_or(NotACheckpoint::Form("no root"))?;
         let at = line("no time")?.strip_prefix(TIME).and_then(decimal);
@@ -184,8 +184,14 @@ pub(super) fn signature_of(line: &str) -> Result<(&str, Vec<u8>), NotACheckpoint
     let malformed = NotACheckpoint::Form("a line that is no signature");
     let (name, blob) =
         line.strip_prefix(SIGNATURE).and_then(|line| line.split_once(' ')).ok_or(malformed)?;
-    let blob = BASE64.decode(blob.as_bytes()).map_err(|_| malformed)?;
+    let blob = base64(blob).ok_or(malformed)?;
     Ok((name, blob))
+}
+
+/// Bytes in their one form of base64 (RFC 4648 §4): the decoder would let padding stand in the middle.
+pub(super) fn base64(text: &str) -> Option<Vec<u8>> {
+    let bytes = BASE64.decode(text.as_bytes()).ok()?;
+    (BASE64.encode(&bytes) == text).then_some(bytes)
 }
 
 /// A number as checkpoints have it: no sign, no leading zeros.

@@ -16,7 +16,7 @@
 use data_encoding::BASE64;
 use thiserror::Error;
 
-use super::note::{AuditKey, Head, NotACheckpoint, decimal};
+use super::note::{AuditKey, Head, NotACheckpoint, base64, decimal};
 use super::tiles::{self, Node};
 
 /// The first line.
@@ -82,11 +82,11 @@ impl StoredProof {
             return Err(NotAProof::Form("another first line"));
         }
         let entry = lines.next().and_then(|line| line.strip_prefix("extra "));
-        let entry = entry.and_then(|entry| BASE64.decode(entry.as_bytes()).ok());
+        let entry = entry.and_then(base64);
         let entry = entry.ok_or(NotAProof::Form("no entry"))?;
         let index = lines.next().and_then(|line| line.strip_prefix("index ")).and_then(decimal);
         let index = index.ok_or(NotAProof::Form("no index"))?;
-        let node = |line: &str| BASE64.decode(line.as_bytes()).ok()?.try_into().ok();
+        let node = |line: &str| base64(line)?.try_into().ok();
         let nodes = lines.map(node).collect::<Option<Vec<Node>>>();
         let nodes = nodes.filter(|nodes| nodes.len() <= HASHES_MAX);
         let nodes = nodes.ok_or(NotAProof::Form("a line that is no hash"))?;

@@ -3,7 +3,7 @@
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
 
-use super::{AuditKey, Head, NotACheckpoint, NotAnAuditKey, is_origin};
+use super::{AuditKey, Head, NotACheckpoint, NotAnAuditKey, base64, is_origin};
 
 /// A key as a token has it, and its certificate.
 fn audit() -> (EcdsaKeyPair, AuditKey) {
@@ -94,5 +94,15 @@ fn a_name_of_a_log_has_no_spaces() {
     assert!(is_origin("signerd.example/log") && is_origin("Sổ"));
     for bad in ["", "a b", "a+b", "a\n", "a\u{a0}b", &"x".repeat(201)] {
         assert!(!is_origin(bad), "{bad:?}");
+    }
+}
+
+#[test]
+fn bytes_have_one_form_of_base64() {
+    // Padding in the middle, missing or loose bits, and spaces are refused (found by the fuzz target).
+    assert_eq!(base64("AQ==").as_deref(), Some([1].as_slice()));
+    assert_eq!(base64("AQEB").as_deref(), Some([1, 1, 1].as_slice()));
+    for other in ["AQ==AQ==", "AQ", "AR==", " AQ==", "AQ==\n"] {
+        assert_eq!(base64(other), None, "{other:?}");
     }
 }

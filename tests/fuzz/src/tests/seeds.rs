@@ -46,6 +46,10 @@ fn logs() -> Seeds {
         ("bundle", [b"b\x02".as_slice(), &bundle].concat()),
         ("checkpoint", format!("c{note}").into()),
         ("proof", format!("p{}", proof.to_text()).into()),
+        (
+            "proof-padded-inside",
+            format!("p{}", proof.to_text().replacen("AQ==", "AQ==AQ==", 1)).into(),
+        ),
         ("witness", format!("w{witness}\n{note}").into()),
         ("tile", "ttile/1/x001/234.p/17".into()),
         ("tile-entries", "ttile/entries/x001/x234/067".into()),
