@@ -46,6 +46,12 @@ struct Latest {
     failure: Option<Unsealed>,
 }
 
+impl Latest {
+    fn is_broken(&self) -> bool {
+        self.failure.as_ref().is_some_and(|failure| failure.missing == Missing::History)
+    }
+}
+
 impl Seals {
     /// Nothing has failed yet.
     #[must_use]
@@ -60,7 +66,11 @@ impl Seals {
 
     /// It is not.
     pub fn failed(&self, missing: Missing, cause: String) {
-        self.latest().failure = Some(Unsealed { missing, cause });
+        let mut latest = self.latest();
+        // A try that fails otherwise does not bring the lost entries back.
+        if missing == Missing::History || !latest.is_broken() {
+            latest.failure = Some(Unsealed { missing, cause });
+        }
     }
 
     /// Whether certificates may be signed.
@@ -81,8 +91,8 @@ impl Seals {
         let since = now.saturating_duration_since(latest.success);
         // A disk that hangs has not even failed; a token's calls have a deadline.
         let hangs = || Unsealed { missing: Missing::Place, cause: "no answer yet".to_owned() };
-        let is_broken = latest.failure.as_ref().is_some_and(|one| one.missing == Missing::History);
-        (is_broken || since > longest).then(|| latest.failure.clone().unwrap_or_else(hangs))
+        (latest.is_broken() || since > longest)
+            .then(|| latest.failure.clone().unwrap_or_else(hangs))
     }
 
     fn latest(&self) -> std::sync::MutexGuard<'_, Latest> {
@@ -114,6 +124,8 @@ mod tests {
         let other = Seals::new(begin);
         other.failed(Missing::History, "entries were lost".to_owned());
         assert!(other.check(begin).is_err() && other.obstacle(begin).is_some());
+        other.failed(Missing::Token, "no worker".to_owned());
+        assert_eq!(other.check(begin).unwrap_err().cause, "entries were lost");
         let later = begin + UNSIGNED_MAX * 2;
         seals.succeeded(later);
         assert_eq!((seals.obstacle(later), seals.check(later)), (None, Ok(())));
