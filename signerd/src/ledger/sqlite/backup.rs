@@ -7,7 +7,7 @@
 
 use std::fs::File;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use rusqlite::backup::{Backup, StepResult};
@@ -15,6 +15,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::super::LedgerError;
 use super::failure::refused;
+use super::file::absolute;
 use super::{BUSY_WAIT, schema};
 
 /// Pages of 4 KiB that are copied between two looks at the progress.
@@ -57,19 +58,13 @@ fn read_only(ledger: &Path) -> Result<Connection, LedgerError> {
         | OpenFlags::SQLITE_OPEN_NO_MUTEX
         | OpenFlags::SQLITE_OPEN_NOFOLLOW;
     // The engine refuses a path with a link anywhere in it; the folder may have one.
-    let path = resolved(ledger).map_err(|error| LedgerError::CannotOpen {
+    let path = absolute(ledger).map_err(|error| LedgerError::CannotOpen {
         path: ledger.to_owned(),
         source: Arc::new(error),
     })?;
     let source = Connection::open_with_flags(path, flags).map_err(refused)?;
     source.busy_timeout(BUSY_WAIT).map_err(refused)?;
     Ok(source)
-}
-
-fn resolved(file: &Path) -> io::Result<PathBuf> {
-    let name = file.file_name().ok_or(io::ErrorKind::InvalidFilename)?;
-    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
-    Ok(std::fs::canonicalize(folder.unwrap_or(Path::new(".")))?.join(name))
 }
 
 fn copy_pages(

@@ -83,7 +83,7 @@ impl LedgerFile {
 }
 
 /// Resolves the folder, which must exist; an absolute path is also never taken for a URI.
-fn absolute(path: &Path) -> io::Result<PathBuf> {
+pub(super) fn absolute(path: &Path) -> io::Result<PathBuf> {
     let name = path.file_name().ok_or(io::ErrorKind::InvalidFilename)?;
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     Ok(fs::canonicalize(folder.unwrap_or(Path::new(".")))?.join(name))
