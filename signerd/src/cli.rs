@@ -105,6 +105,10 @@ pub struct LedgerCheck {
     /// A backup, instead of the ledger that the configuration names.
     #[arg(long, value_name = "FILE")]
     pub backup: Option<PathBuf>,
+    /// The certificate of an earlier audit key, where that one signed the latest checkpoint; may be
+    /// repeated.
+    #[arg(long, value_name = "FILE")]
+    pub certificate: Vec<PathBuf>,
 }
 
 /// What the daemon is started with.

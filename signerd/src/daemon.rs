@@ -4,22 +4,25 @@
 //! daemon is ready for systemd once its listeners accept: whether the HSM is there is a matter of
 //! readiness, not of being up, so that an outage at start heals itself.
 
+mod files;
 mod load;
 mod reload;
 mod rules;
 mod run;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
+use self::files::Files;
 use crate::cli::{self, Command, ConfigFile, HsmCommand, LedgerCheck, LedgerCommand, Serve};
 use crate::config::Fault;
 use crate::hsm;
 use crate::ledger::{self, Checked, Engine};
 use crate::logging;
 use crate::systemd::Sockets;
+use crate::tlog::note::AuditKey;
 
 /// `EX_CONFIG` of sysexits: the configuration is at fault, a restart does not help.
 const EXIT_CONFIG: u8 = 78;
@@ -102,8 +105,11 @@ fn check_ledger(args: &LedgerCheck) -> ExitCode {
             complain(&format!("{done} of {all} entries"));
         }
     };
-    let expected = (&loaded.audit, loaded.config.log.origin.as_str());
-    match ledger::check(&engine, expected, &mut progress) {
+    let keys = match audit_keys(loaded.audit, &args.certificate) {
+        Ok(keys) => keys,
+        Err(faults) => return report(&faults),
+    };
+    match ledger::check(&engine, (&keys, &loaded.config.log.origin), &mut progress) {
         Ok(Checked { entries, certificates, unlogged, signed }) => {
             let signed = match signed {
                 Some(size) => format!("{size} of them signed"),
@@ -122,6 +128,19 @@ fn check_ledger(args: &LedgerCheck) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// The audit key, and earlier ones.
+fn audit_keys(now: AuditKey, earlier: &[PathBuf]) -> Result<Vec<AuditKey>, Vec<Fault>> {
+    let mut keys = vec![now];
+    for file in earlier {
+        let key = rules::audit_certificate(file, &Files::default());
+        keys.push(key.map_err(|problem| {
+            let remedy = "name the PEM certificate of an earlier audit key";
+            vec![load::fault(file, "", problem, remedy)]
+        })?);
+    }
+    Ok(keys)
 }
 
 fn clear_pin_latch(file: &ConfigFile) -> ExitCode {

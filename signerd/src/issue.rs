@@ -28,14 +28,15 @@ use self::plan::Plan;
 pub use self::rules::Rules;
 pub use self::sign::CHUNKS_AT_THE_HSM;
 use crate::access::Client;
-use crate::audit::{Diary, Seals};
+use crate::audit::{Diary, Refusals, Seals};
 use crate::clock::{self, Clock};
 use crate::cpu;
 use crate::failpoint::{self, Place};
 use crate::hcert::{Hcert, SignerCertificate};
 use crate::hsm::Pool;
 use crate::ledger::{
-    Attempt, BatchRef, Begin, Finished, Intended, Ledger, LedgerKeys, StoredIntent, Ticket,
+    Attempt, BatchRef, Begin, Finished, Intended, Ledger, LedgerKeys, ReleaseCode, StoredIntent,
+    Ticket,
 };
 use crate::metrics::Metrics;
 use crate::tlog::fact::Fact;
@@ -57,6 +58,8 @@ pub struct Issuing {
     pub metrics: Arc<Metrics>,
     /// What happens outside of a batch, for the log.
     pub diary: Diary,
+    /// Who was turned away, for the log.
+    pub refusals: Arc<Refusals>,
     /// Whether the log is signed as it grows.
     pub seals: Arc<Seals>,
     /// Derived from the token's secret once the first worker is up.
@@ -206,12 +209,14 @@ async fn resume(
         }
         Ok(None) => {
             log::warn!(batch:% = uuid(batch.id); "open intent released, the batch is judged anew");
-            let ticket = app.ledger.discard(ticket, clock::seconds_since_1970()).await?;
+            let now = clock::seconds_since_1970();
+            let ticket = app.ledger.discard(ticket, ReleaseCode::Rules, now).await?;
             fresh(app, batch, ticket, Rate::Paid).await
         }
         // A limit that was lowered meanwhile: the doses must not stay "in progress".
         Err(error @ IssueError::Batch(_)) => {
-            drop(app.ledger.discard(ticket, clock::seconds_since_1970()).await?);
+            let now = clock::seconds_since_1970();
+            drop(app.ledger.discard(ticket, ReleaseCode::Rules, now).await?);
             Err(error)
         }
         Err(error) => Err(error),
@@ -254,7 +259,8 @@ async fn carry_out(
         Err(error) => {
             // What failed first is what the client is told; a ledger that cannot be written now keeps
             // the intent open, and the repeat carries it out.
-            if let Err(also) = app.ledger.release(attempt, clock::seconds_since_1970()).await {
+            let (code, now) = (release_code(&error), clock::seconds_since_1970());
+            if let Err(also) = app.ledger.release(attempt, code, now).await {
                 log::error!(batch:% = uuid(batch.id); "intent could not be freed: {also}");
             }
             return Err(error);
@@ -265,6 +271,15 @@ async fn carry_out(
     timer.observe_duration();
     count(app, batch, &judged, Some(plan.certificates.len()));
     Ok(Answer { body: answer, replayed: false })
+}
+
+/// What the log is told about an intent that was not carried out.
+fn release_code(error: &IssueError) -> ReleaseCode {
+    match error {
+        IssueError::Hsm(_) => ReleaseCode::Hsm,
+        IssueError::Hcert(_) | IssueError::Incomplete => ReleaseCode::Certificate,
+        _ => ReleaseCode::Internal,
+    }
 }
 
 /// The answer, and what the ledger keeps of it.

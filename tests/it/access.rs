@@ -4,8 +4,12 @@ use std::process::{Command, Stdio};
 
 use rustix::process::Signal;
 use rustls::HandshakeKind;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use sha2::{Digest as _, Sha256};
+use signerd::tlog::fact::{Fact, Peer};
 use signerd_tests::pki::{Authority, Validity};
-use signerd_tests::{Answer, Client, Daemon, Evidence, Person, Setup};
+use signerd_tests::{Answer, Client, Daemon, Evidence, Person, Setup, ledger};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 const CLIENT: &str = "keyUsage=critical,digitalSignature\nextendedKeyUsage=clientAuth\n";
@@ -27,7 +31,8 @@ async fn trust_list(client: &Client) -> std::io::Result<Answer> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_needs_a_valid_certificate_of_the_clients_authority() {
     // No answer at all is given without a certificate, or to one of another authority, revoked,
-    // expired, not for clients, or self-made; each refusal is counted and the daemon signs on.
+    // expired, not for clients, or self-made; each refusal is counted, the log has the counts by reason,
+    // and the daemon signs on.
     let setup = Setup::new();
     let ours = Authority::of(&setup, "ca");
     ours.issue("expired", Validity::Past, &client("moh-issuing"));
@@ -57,13 +62,36 @@ async fn a_connection_needs_a_valid_certificate_of_the_clients_authority() {
         assert!(daemon.log().contains(reason), "{reason}:\n{}", daemon.log());
     }
     still_signs(&setup).await;
+    assert!(daemon.stop().success());
+    for (code, count) in [
+        ("tls.expired", 1),
+        ("tls.no_certificate", 1),
+        // Not for clients, and an authority's own.
+        ("tls.other", 2),
+        ("tls.revoked", 1),
+        // Foreign, and an officer's.
+        ("tls.untrusted", 2),
+    ] {
+        assert_eq!(refusals(&setup, &Peer::Nobody, code), count, "{code}");
+    }
+}
+
+/// How often the log says that a peer was refused by a code.
+fn refusals(setup: &Setup, whose: &Peer, wanted: &str) -> u32 {
+    let counts = ledger::facts(setup).into_iter().filter_map(|fact| match fact {
+        Fact::RequestsRefused { peer, code, count } if peer == *whose && code == wanted => {
+            Some(count)
+        }
+        _ => None,
+    });
+    counts.sum()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_may_do_what_the_table_says() {
     // A good certificate that is mapped to nobody, or to two clients, gets 403 client.unknown on every
     // path; a client without an issuer may read the trust list and sign for nobody; a client may not
-    // sign for an issuer that does not exist.
+    // sign for an issuer that does not exist. The log says how often each of them was turned away.
     let setup = Setup::new();
     let ours = Authority::of(&setup, "ca");
     ours.issue("nobody", Validity::Now, &client("moh-issuing2"));
@@ -103,6 +131,16 @@ async fn a_client_may_do_what_the_table_says() {
         0.0
     );
     still_signs(&setup).await;
+    assert!(daemon.stop().success());
+    for name in ["nobody", "nameless", "both"] {
+        let der = CertificateDer::from_pem_file(setup.path(&format!("pki/{name}.pem"))).unwrap();
+        let stranger = Peer::Stranger(Sha256::digest(&der).into());
+        assert_eq!(refusals(&setup, &stranger, "client.unknown"), 4, "{name}");
+    }
+    for (name, count) in [("moh-other", 6), ("moh-issuing", 6)] {
+        let client = Peer::Client(name.to_owned());
+        assert_eq!(refusals(&setup, &client, "issuer.not_allowed"), count, "{name}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
+use signerd::tlog::fact::Fact;
 use signerd_tests::faults::Faulty;
 use signerd_tests::{Answer, Batch, Client, Daemon, Evidence, Setup, ledger};
 
@@ -49,7 +50,8 @@ fn says(daemon: &Daemon, what: &str) {
 async fn a_clock_set_back_between_two_runs_stops_the_signing_until_it_is_right() {
     // A daemon that starts with a clock behind its own log signs nothing and says by how much, also after
     // further starts, which the log has with their wrong times; answers are still replayed. It goes on by
-    // itself once the clock is right; a clock that was ahead is trusted by whoever says so at the start.
+    // itself once the clock is right; a clock that was ahead is trusted by whoever says so at the start, which
+    // the log has.
     let setup = Setup::new();
     let hands = Hands::of(&setup);
     hands.set("0");
@@ -89,6 +91,11 @@ async fn a_clock_set_back_between_two_runs_stops_the_signing_until_it_is_right()
     let daemon = hands.daemon(&setup, &["--trust-clock"]);
     assert_eq!(sign().await.statuses(), ["issued"]);
     assert!(daemon.stop().success());
+    let trusted: Vec<Fact> = ledger::facts(&setup)
+        .into_iter()
+        .filter(|fact| matches!(fact, Fact::ClockTrusted { .. }))
+        .collect();
+    assert!(matches!(trusted[..], [Fact::ClockTrusted { seconds: 500..=600 }]), "{trusted:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,4 +1,5 @@
-//! The daemon is killed hundreds of times, at every durable step and at random, on good disks and bad.
+//! The daemon is killed hundreds of times, at every durable step and at random, on good disks and bad, and
+//! over a server.
 //!
 //! Several clients send small batches; the daemon is killed, the ledger examined as it lies there, the
 //! daemon started again, every unanswered batch repeated and answers replayed, and so on. In the end all
@@ -6,6 +7,7 @@
 //! the first test makes, 200 if not set, and `SIGNERD_KILLS_SEED` makes the choices of an earlier run again.
 
 mod auditor;
+mod books;
 mod clients;
 mod random;
 mod token;
@@ -18,10 +20,11 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use signerd::failpoint::Place;
 use signerd_tests::faults::{Disk, Faulty};
-use signerd_tests::{Daemon, Setup, process};
+use signerd_tests::{Daemon, process};
 use tokio::task::JoinHandle;
 
 use auditor::{Auditor, Fault, hold};
+use books::Ground;
 use clients::{Clients, Peer};
 use random::Random;
 use token::Token;
@@ -68,7 +71,7 @@ struct Tally {
 
 /// One set-up and all that is known about it.
 struct Round {
-    setup: Setup,
+    ground: Ground,
     token: Token,
     disk: Disk,
     clients: Clients,
@@ -80,8 +83,8 @@ struct Round {
 }
 
 impl Round {
-    fn on(disk: Disk, seed: u64) -> Self {
-        let setup = Setup::new();
+    fn on(ground: Ground, disk: Disk, seed: u64) -> Self {
+        let setup = ground.setup();
         // Batches fail soon after their workers hang, and are released.
         let pool = setup.text("hsm.toml");
         for (member, milliseconds) in [("request_deadline_ms", 1_500), ("call_deadline_ms", 1_000)]
@@ -90,9 +93,9 @@ impl Round {
             setup.change("hsm.toml", line, &format!("{member} = {milliseconds}"));
         }
         Self {
-            clients: Clients::of(&setup),
-            token: Token::of(&setup),
-            setup,
+            clients: Clients::of(setup),
+            token: Token::of(setup),
+            ground,
             disk,
             auditor: Auditor::default(),
             random: Random::of(seed),
@@ -106,19 +109,24 @@ impl Round {
         let discards =
             matches!(end, End::Place(Place::DiscardWritten | Place::DiscardCommitted, _));
         self.allow(if discards { 1 } else { 1_000 });
-        self.token.mend(&self.setup)?;
+        self.token.mend(self.ground.setup())?;
         let seed = self.random.next();
-        let mut faulty = Faulty::daemon(&self.setup).on(self.disk, &self.setup, seed);
+        let setup = self.ground.setup();
+        let mut faulty = Faulty::daemon(setup).on(self.disk, setup, seed);
         faulty = match end {
             End::Place(place, passed) => faulty.killed_at(place, passed),
             End::Sync(number) => faulty.killed_in_sync(number),
             End::Checkpoint => faulty.killed_in_checkpoint(),
             _ => faulty,
         };
-        match Daemon::try_ready(&self.setup, faulty.into_command()) {
+        match Daemon::try_ready(setup, faulty.into_command()) {
             Ok(mut daemon) => self.use_up(&mut daemon, end).await?,
             Err(status) => self.ended(end, status)?,
         }
+        if self.random.below(8) == 0 {
+            self.ground.strike();
+        }
+        self.ground.bury();
         self.examine()
     }
 
@@ -141,7 +149,7 @@ impl Round {
         killer.abort();
         if matches!(end, End::Place(Place::ReleaseWritten | Place::ReleaseCommitted, _)) {
             // What stands still does not notice that its daemon is gone.
-            process::signal(&process::of(&self.setup, "hsm-worker"), Signal::KILL);
+            process::signal(&process::of(self.ground.setup(), "hsm-worker"), Signal::KILL);
         }
         if peer == Peer::Alive {
             self.tally.missed += 1;
@@ -154,7 +162,8 @@ impl Round {
         let killed = status.signal() == Some(Signal::KILL.as_raw());
         let stops = matches!(end, End::Stop(_) | End::Checkpoint);
         hold(killed || (stops && status.success()), || {
-            let log = std::fs::read_to_string(self.setup.path("daemon.log")).unwrap_or_default();
+            let log =
+                std::fs::read_to_string(self.ground.setup().path("daemon.log")).unwrap_or_default();
             let tail: Vec<&str> = log.lines().rev().take(5).collect();
             format!("the daemon ended ({status}), asked for was {end:?}: {tail:#?}")
         })?;
@@ -170,7 +179,7 @@ impl Round {
 
     /// Everything that must hold of a ledger that nobody runs.
     fn examine(&mut self) -> Result<(), Fault> {
-        self.auditor.look(&self.setup)?;
+        self.auditor.look(&self.ground)?;
         for certified in self.clients.certified(self.audited) {
             self.auditor.knows(&certified)?;
         }
@@ -182,8 +191,9 @@ impl Round {
     /// Lets a daemon answer everything, replays every answer, and closes the account.
     async fn close(mut self) -> Result<Tally, Fault> {
         self.allow(1_000);
-        self.token.mend(&self.setup)?;
-        let daemon = Daemon::try_ready(&self.setup, self.setup.signerd(&["serve"]));
+        self.token.mend(self.ground.setup())?;
+        let daemon =
+            Daemon::try_ready(self.ground.setup(), self.ground.setup().signerd(&["serve"]));
         let daemon = daemon.map_err(|status| format!("the daemon does not start: {status}"))?;
         let all_there = [self.clients.settle().await?, self.clients.finish().await?];
         hold(all_there == [Peer::Alive; 2] && self.clients.open.is_empty(), || {
@@ -197,14 +207,16 @@ impl Round {
         hold(open == 0, || format!("stuck: {open} intents are open"))?;
         let doses = self.clients.doses;
         hold(certificates == doses, || format!("{doses} doses have {certificates} certificates"))?;
-        hold(process::of(&self.setup, "").is_empty(), || "a process was left over".to_owned())?;
+        hold(process::of(self.ground.setup(), "").is_empty(), || {
+            "a process was left over".to_owned()
+        })?;
         let (answered, replays) = (all, self.clients.replays);
         Ok(Tally { answered, replays, certificates, checkpoints, ..self.tally })
     }
 
     /// Sets the most records of a batch: a lower one makes the daemon give up what it intended.
     fn allow(&self, records: usize) {
-        let file = self.setup.path("policy.toml");
+        let file = self.ground.setup().path("policy.toml");
         let text = std::fs::read_to_string(&file).expect("the policy");
         let (head, tail) = text.split_once("[issuer.vn-moh-ec]").expect("the issuer");
         let line = tail.lines().find(|line| line.starts_with("records_max")).expect("the limit");
@@ -334,8 +346,8 @@ fn report(what: &str, seed: u64, tally: &Tally, since: Instant) {
     );
 }
 
-async fn round(disk: Disk, kills: usize, seed: u64) -> Result<Tally, Fault> {
-    let mut round = Round::on(disk, seed);
+async fn round(ground: Ground, disk: Disk, kills: usize, seed: u64) -> Result<Tally, Fault> {
+    let mut round = Round::on(ground, disk, seed);
     round.kill_everywhere(kills).await?;
     round.close().await
 }
@@ -344,26 +356,32 @@ async fn round(disk: Disk, kills: usize, seed: u64) -> Result<Tally, Fault> {
 async fn killed_anywhere_nothing_is_lost_doubled_or_stuck() {
     // Killed at any instant and at every named place, the daemon answers every batch after a restart, the
     // same way for ever, with one certificate for each dose, and its log goes on where it was.
-    survive("killed", Disk::Kept, kills()).await;
+    survive("killed", Ground::file, Disk::Kept, kills()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_power_nothing_is_lost_doubled_or_stuck() {
     // The same on a disk that has lost, at every kill, whatever was not synchronised before.
-    survive("unsynced pages lost", Disk::Lost, kills().div_ceil(3)).await;
+    survive("unsynced pages lost", Ground::file, Disk::Lost, kills().div_ceil(3)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn with_torn_writes_nothing_is_lost_doubled_or_stuck() {
     // The same where a random choice of the sectors that were not synchronised is on the disk after it.
-    survive("writes torn", Disk::Torn, kills().div_ceil(3)).await;
+    survive("writes torn", Ground::file, Disk::Torn, kills().div_ceil(3)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_over_a_server_nothing_is_lost_doubled_or_stuck() {
+    // The same where the ledger is on a PostgreSQL, which now and then is killed and started again too.
+    survive("killed over a server", Ground::server, Disk::Kept, kills().div_ceil(3)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_disk_that_lies_is_found_out() {
     // Where the disk keeps nothing of what was synchronised, these very kills find that batches are lost:
     // the harness sees what it looks for.
-    let mut round = Round::on(Disk::Lying, seed());
+    let mut round = Round::on(Ground::file(), Disk::Lying, seed());
     let mut fault = None;
     for _ in 0..10 {
         fault = round.kill(End::Instant(300)).await.err();
@@ -376,18 +394,18 @@ async fn a_disk_that_lies_is_found_out() {
     eprintln!("a lying disk is found out: {fault}");
 }
 
-/// How many kills the first test makes; the other disks take a third of it each.
+/// How many kills the first test makes; the other disks and the server take a third of it each.
 fn kills() -> usize {
     let given = std::env::var("SIGNERD_KILLS").ok().and_then(|kills| kills.parse().ok());
     given.unwrap_or(KILLS)
 }
 
 /// Kills so often, on as many set-ups as it takes, and reports each.
-async fn survive(what: &str, disk: Disk, kills: usize) {
+async fn survive(what: &str, ground: fn() -> Ground, disk: Disk, kills: usize) {
     let mut left = kills;
     while left > 0 {
         let (seed, since) = (seed(), Instant::now());
-        let tally = round(disk, left.min(KILLS_PER_ROUND), seed).await;
+        let tally = round(ground(), disk, left.min(KILLS_PER_ROUND), seed).await;
         let tally = tally.unwrap_or_else(|fault| panic!("{fault}; seed {seed}"));
         report(what, seed, &tally, since);
         if left >= KILLS {

@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 
 use ciborium::Value;
 use ct_merkle::{InclusionProof, RootHash};
-use data_encoding::BASE64;
+use data_encoding::{BASE64, HEXLOWER};
 use sha2::{Digest as _, Sha256};
+use signerd::tlog::fact::Fact;
 use signerd_tests::client::member;
-use signerd_tests::{Batch, Client, Daemon, Evidence, Setup, batch};
+use signerd_tests::{Batch, Client, Daemon, Evidence, Setup, batch, ledger};
 
 /// What a checkpoint says, and the DER of its signature.
 struct Checkpoint {
@@ -129,6 +130,53 @@ async fn every_certificate_is_in_the_signed_log() {
 }
 
 /// SHA-256 of the COSE bytes of a certificate.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_says_by_which_configuration_was_signed() {
+    // The digest that start and reload log is that of the files, as sha256sum makes it and `check` tells
+    // it: another rule, another unit or another verifier is another digest, a new revocation list is none.
+    let setup = Setup::new();
+    let mut daemon = Daemon::ready(&setup);
+    let first = by_hand(&setup);
+    let checked = setup.signerd(&["check"]).output().unwrap();
+    let checked = String::from_utf8(checked.stdout).unwrap();
+    assert!(checked.contains(&format!("configuration {first}, 8 files")), "{checked}");
+    setup.change("policy.toml", "records_max = 1000", "records_max = 999");
+    let reload = |daemon: &mut Daemon, times: f64| {
+        daemon.signal(rustix::process::Signal::HUP);
+        let done = "signerd_config_reloads_total{result=\"ok\"}";
+        daemon.wait_until("reloaded", |daemon| daemon.metric(done) >= times);
+    };
+    reload(&mut daemon, 1.0);
+    let second = by_hand(&setup);
+    fs::write(setup.path("pki/facility-crl.pem"), {
+        let list = fs::read_to_string(setup.path("pki/facility-crl.pem")).unwrap();
+        format!("# another one\n{list}")
+    })
+    .unwrap();
+    reload(&mut daemon, 2.0);
+    assert!(daemon.stop().success());
+    let logged: Vec<String> = ledger::facts(&setup)
+        .into_iter()
+        .filter_map(|fact| match fact {
+            Fact::DaemonStarted { config, .. } | Fact::RulesLoaded { config } => {
+                Some(HEXLOWER.encode(&config))
+            }
+            _ => None,
+        })
+        .collect();
+    assert_ne!(first, second);
+    assert_eq!(logged, [first, second.clone(), second]);
+}
+
+/// The digest of the configuration as `docs/log.md` says that an auditor makes it.
+fn by_hand(setup: &Setup) -> String {
+    let files = "signerd.toml hsm.toml policy.toml pki/dsc/vn-moh.pem pki/dsc/vn-moh-ec.pem \
+                 pki/audit.pem pki/verifier.pem pki/facility-ca.pem";
+    let line = format!("sha256sum {files} | cut -d' ' -f1 | sort | sha256sum | cut -d' ' -f1");
+    let made = Command::new("sh").args(["-c", &line]).current_dir(setup.dir()).output().unwrap();
+    String::from_utf8(made.stdout).unwrap().trim().to_owned()
+}
+
 fn cose_sha256(hcert: &str) -> Vec<u8> {
     let zipped = base45::decode(hcert.strip_prefix("HC1:").unwrap()).unwrap();
     let mut cose = Vec::new();

@@ -6,7 +6,7 @@ use cddl::cddl_from_str;
 use cddl::validator::Validator as _;
 use cddl::validator::cbor::CBORValidator;
 use ciborium::Value;
-use signerd::tlog::fact::{Entry, Fact};
+use signerd::tlog::fact::{Entry, Fact, Peer};
 use signerd::tlog::{bundle, glance::Glance};
 use signerd_tests::setup::root;
 use signerd_tests::{Batch, Client, Daemon, Evidence, Setup, tlog};
@@ -26,7 +26,13 @@ fn every_fact() -> Vec<Fact> {
         Fact::RulesLoaded { config: [2; 32] },
         tlog::intended(4, 3),
         Fact::BatchResumed { batch: 4, attempt: 2 },
-        Fact::BatchReleased { batch: 4 },
+        Fact::BatchReleased { batch: 4, code: Some("hsm".to_owned()) },
+        Fact::RequestsRefused {
+            peer: Peer::Client("moh-issuing".to_owned()),
+            code: "issuer.not_allowed".to_owned(),
+            count: 7,
+        },
+        Fact::ClockTrusted { seconds: 86_400 },
         Fact::BatchRefused {
             client: "moh-issuing".to_owned(),
             batch_id: [6; 16],
@@ -108,7 +114,12 @@ fn every_entry_is_as_described_and_no_spoilt_one_is() {
         assert_eq!(holds(all, &entry), Ok(()), "{event}");
         for (how, spoilt) in spoilt(&entry) {
             // Entries of earlier releases have no such member.
-            let is_older = how == "without appliance";
+            let is_older = match event {
+                "batch.released" => how == "without code",
+                // Of nobody's.
+                "requests.refused" => how == "without client",
+                _ => how == "without appliance",
+            };
             assert_eq!(holds(rooted(event), &spoilt).is_ok(), is_older, "{event}: {how}");
             refused += usize::from(!is_older);
         }

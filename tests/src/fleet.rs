@@ -21,7 +21,11 @@ pub struct Fleet {
 impl Fleet {
     /// A fleet of copies of one set-up, which keep their ledger over TLS on a server of their own.
     pub fn of(first: Setup) -> Self {
-        let postgres = Postgres::new();
+        Self::on(first, Postgres::new())
+    }
+
+    /// The same on a given server.
+    pub fn on(first: Setup, postgres: Postgres) -> Self {
         let database = postgres.database();
         let table = format!(
             "[ledger.postgres]\nhost = \"localhost\"\nport = {}\ndatabase = \"{database}\"\n\

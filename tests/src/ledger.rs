@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
+use signerd::tlog::fact::{Entry, Fact};
 
 use crate::setup::Setup;
 
@@ -52,6 +53,15 @@ pub fn open_intents(setup: &Setup) -> i64 {
     let ledger = open(setup).expect("a ledger");
     let query = "SELECT count(*) FROM batch WHERE answered_at IS NULL";
     ledger.query_row(query, [], |row| row.get(0)).expect("a count")
+}
+
+/// The facts of the log, in their order.
+pub fn facts(setup: &Setup) -> Vec<Fact> {
+    let ledger = open(setup).expect("a ledger");
+    let mut statement =
+        ledger.prepare("SELECT entry FROM log_entry ORDER BY number").expect("a query");
+    let entries = statement.query_map([], |row| row.get::<_, Vec<u8>>(0)).expect("entries");
+    entries.map(|entry| Entry::decode(&entry.expect("an entry")).expect("an entry").fact).collect()
 }
 
 /// Puts a batch's time of issue back, as if so many seconds had passed; while no daemon runs.

@@ -66,6 +66,11 @@ impl Postgres {
         postgres
     }
 
+    /// Everything that the server writes: data, write-ahead log, journal.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// Starts it, where it does not run, and waits until it answers.
     pub fn start(&mut self, settings: &[&str]) {
         let mut command = as_user(&program("postgres"));

@@ -16,12 +16,15 @@ use hyper::header::{
 };
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
+use sha2::{Digest as _, Sha256};
 use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::media::{self, Form, Wanted};
 use super::problem;
+use crate::audit::Refusals;
 use crate::metrics::{Gauge, HistogramTimer, Metrics};
+use crate::tlog::fact::Peer;
 use crate::wire::cbor::write;
 use crate::wire::problem::Problem;
 
@@ -51,6 +54,7 @@ const DISCARD_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// The limits and the books of one listener.
 pub(super) struct Exchange {
     pub(super) metrics: Arc<Metrics>,
+    pub(super) refusals: Arc<Refusals>,
     /// Longest body in bytes.
     pub(super) body_bytes_max: usize,
     /// Longest wait for a body.
@@ -115,12 +119,13 @@ impl Exchange {
         }
     }
 
-    /// Makes the response of what the routes came to, and ends the books.
+    /// Makes the response of what the routes came to, and ends the books; `peer` tells whose request it
+    /// was, where it was refused.
     pub(super) async fn answer(
         &self,
         asked: Asked,
-        head: &Parts,
-        body: &mut Incoming,
+        (head, body): (&Parts, &mut Incoming),
+        peer: impl FnOnce() -> Peer,
         result: Result<Reply, Problem>,
     ) -> Response<Full<Bytes>> {
         let Asked { request_id, wanted, place, method, timer, in_flight } = asked;
@@ -135,6 +140,9 @@ impl Exchange {
             Ok(reply) => success(reply, wanted),
             Err(problem) => {
                 self.metrics.problems.with_label_values(&[problem.code]).inc();
+                if is_refusal(&problem) {
+                    self.refusals.count(peer(), problem.code);
+                }
                 log::info!(request_id:%, code = problem.code, path:%, method:%; "request refused");
                 refusal(&problem, wanted, place.method)
             }
@@ -189,6 +197,21 @@ impl Exchange {
         // Whoever is slower, or sends more, sees the connection break.
         let _ = timeout(self.body_wait, all).await;
     }
+}
+
+/// Somebody whom the configuration does not know, by the certificate; an empty one is no longer admitted.
+pub(super) fn stranger(certificate: &[u8]) -> Peer {
+    match certificate {
+        [] => Peer::Nobody,
+        der => Peer::Stranger(Sha256::digest(der).into()),
+    }
+}
+
+/// Whether an auditor is told: of what a peer may not do or did wrong, not of our own troubles, nor of a
+/// repeat that came while the first was at work.
+fn is_refusal(problem: &Problem) -> bool {
+    let is_repeat = problem.code == "batch.in_progress";
+    (problem.status < 500 && !is_repeat) || problem.code == "window.closed"
 }
 
 /// Counts a request for as long as somebody waits for it.

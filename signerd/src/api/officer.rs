@@ -14,7 +14,7 @@ use hyper::{Method, Request, Response};
 use jiff::Timestamp;
 use policy::VIET_NAM;
 
-use super::exchange::{Asked, Exchange, Phase, Place, Reply, Routes};
+use super::exchange::{self, Asked, Exchange, Phase, Place, Reply, Routes};
 use super::log::{self, LogRoute};
 use super::problem;
 use crate::access::Officer;
@@ -23,6 +23,7 @@ use crate::issue::window::{self, WindowState};
 use crate::issue::{IssueError, Issuing};
 use crate::ledger::{WINDOW_OVERRIDE_SECONDS_MAX, WindowClosing, WindowOverride};
 use crate::logging;
+use crate::tlog::fact::Peer;
 use crate::wire::cbor::write;
 use crate::wire::officer::{self, OverrideEntry, WindowEntry};
 use crate::wire::problem::Problem;
@@ -78,7 +79,11 @@ impl Routes for Officers {
         let asked = self.exchange.ask(&request, place(request.uri().path()));
         let (head, mut body) = request.into_parts();
         let result = self.reply(certificate, (&head, &mut body), phase, &asked).await;
-        self.exchange.answer(asked, &head, &mut body, result).await
+        let peer = || match Officer::of(certificate) {
+            Some(officer) => Peer::Officer(officer.id),
+            None => exchange::stranger(certificate),
+        };
+        self.exchange.answer(asked, (&head, &mut body), peer, result).await
     }
 }
 
@@ -86,8 +91,9 @@ impl Officers {
     /// The routes over everything that issuing needs; a body may take `body_wait` to arrive.
     pub fn new(app: Arc<Issuing>, body_wait: Duration) -> Self {
         app.metrics.name_routes(LABELS, problem::CODES);
-        let (metrics, body_bytes_max) = (Arc::clone(&app.metrics), BODY_BYTES_MAX);
-        Self { app, exchange: Exchange { metrics, body_bytes_max, body_wait } }
+        let (metrics, refusals) = (Arc::clone(&app.metrics), Arc::clone(&app.refusals));
+        let body_bytes_max = BODY_BYTES_MAX;
+        Self { app, exchange: Exchange { metrics, refusals, body_bytes_max, body_wait } }
     }
 
     async fn reply(

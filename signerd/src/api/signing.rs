@@ -9,13 +9,14 @@ use hyper::http::request::Parts;
 use hyper::{Method, Request, Response};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::exchange::{Asked, Exchange, Phase, Place, Reply, Routes};
+use super::exchange::{self, Asked, Exchange, Phase, Place, Reply, Routes};
 use super::log::{self, LogRoute};
 use super::problem;
 use crate::access::{Client, RateError};
 use crate::hcert::{self, SignerCertificate};
 use crate::issue::{self, Answer, IssueError, Issuing, Warnings};
 use crate::logging;
+use crate::tlog::fact::Peer;
 use crate::wire::cbor::{Bytes as Encoded, write};
 use crate::wire::problem::Problem;
 use crate::wire::response::TrustListEntry;
@@ -80,7 +81,11 @@ impl Routes for Signing {
         let asked = self.exchange.ask(&request, place(request.uri().path()));
         let (head, mut body) = request.into_parts();
         let result = self.reply(certificate, (&head, &mut body), phase, &asked).await;
-        self.exchange.answer(asked, &head, &mut body, result).await
+        let peer = || match self.app.rules.load().access.client(certificate) {
+            Some(client) => Peer::Client(client.id.clone()),
+            None => exchange::stranger(certificate),
+        };
+        self.exchange.answer(asked, (&head, &mut body), peer, result).await
     }
 }
 
@@ -89,7 +94,8 @@ impl Signing {
     pub fn new(app: Arc<Issuing>, limits: Limits) -> Self {
         let Limits { body_bytes_max, body_wait, batches_max } = limits;
         app.metrics.name_routes(LABELS, problem::CODES);
-        let exchange = Exchange { metrics: Arc::clone(&app.metrics), body_bytes_max, body_wait };
+        let (metrics, refusals) = (Arc::clone(&app.metrics), Arc::clone(&app.refusals));
+        let exchange = Exchange { metrics, refusals, body_bytes_max, body_wait };
         Self { app, exchange, batches_max, batches: Arc::new(Semaphore::new(batches_max)) }
     }
 

@@ -4,14 +4,13 @@
 //! told together, each with its file, member and remedy.
 
 use std::fmt::Display;
-use std::fs::File;
-use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
+use data_encoding::HEXLOWER;
 use hsm_config::HsmConfig;
 use policy::Assurance;
-use sha2::{Digest as _, Sha256};
 
+use super::files::Files;
 use super::rules;
 use crate::clock;
 use crate::config::{Config, Fault, MutualTls};
@@ -23,10 +22,6 @@ use crate::server::{self, Mutual, TlsError, TlsFiles};
 use crate::systemd::Sockets;
 use crate::tlog::note::AuditKey;
 
-/// Most bytes of a configuration file: ten times the registry of a country. A log or a device in its place
-/// must not fill the memory.
-const FILE_BYTES_MAX: u64 = 256 * 1024 * 1024;
-
 /// All that a start needs.
 pub(super) struct Loaded {
     pub(super) config: Config,
@@ -34,8 +29,10 @@ pub(super) struct Loaded {
     pub(super) rules: Rules,
     /// The public part of the key that signs the log.
     pub(super) audit: AuditKey,
-    /// SHA-256 of `signerd.toml`, `hsm.toml` and `policy.toml`, one after the other.
+    /// The digest of the configuration, for the log.
     pub(super) digest: [u8; 32],
+    /// How many files that is.
+    pub(super) files: usize,
     pub(super) tls: Mutual,
     pub(super) officer_tls: Option<Mutual>,
     /// The earlier end of the listeners' certificates.
@@ -52,6 +49,8 @@ impl Loaded {
             "configuration is good: {units} units, listening on {}",
             self.config.signing.listen
         )];
+        let digest = HEXLOWER.encode(&self.digest);
+        lines.push(format!("configuration {digest}, {} files", self.files));
         if let Some(officer) = &self.config.officer {
             lines.push(format!("officers on {}", officer.listen));
         }
@@ -93,56 +92,50 @@ const ENDS_SOON_DAYS: i64 = 60;
 
 /// Reads and checks everything.
 pub(super) fn load(file: &Path) -> Result<Loaded, Vec<Fault>> {
-    let config = front(file)?;
+    let files = Files::default();
+    let config = front(file, &files)?;
     let mut faults = Vec::new();
-    let hsm = collect(hsm(&config), &mut faults);
+    let hsm = collect(hsm(&config, &files), &mut faults);
     let tls = collect(tls(&config), &mut faults);
     faults.extend(ledger(file, &config.ledger));
     let Some(hsm) = hsm else {
         // Without the keys the rules cannot be joined; what is wrong with them alone is told all the same.
-        faults.extend(rules::policy(&config).err().into_iter().flatten());
+        faults.extend(rules::policy(&config, &files).err().into_iter().flatten());
         return Err(faults);
     };
     faults.extend(queue(&config, &hsm));
-    let audit = collect(rules::audit_key(&config, &hsm), &mut faults);
-    let rules = collect(rules::read(&config, &hsm), &mut faults);
-    let digest = collect(digest([file, &config.hsm, &config.policy]), &mut faults);
-    match (rules, audit, digest, tls) {
-        (Some(mut rules), Some(audit), Some(digest), Some(read)) if faults.is_empty() => {
+    let audit = collect(rules::audit_key(&config, &hsm, &files), &mut faults);
+    let rules = collect(rules::read(&config, &hsm, &files), &mut faults);
+    match (rules, audit, tls) {
+        (Some(mut rules), Some(audit), Some(read)) if faults.is_empty() => {
             let Tls { signing: tls, officer: officer_tls, not_after: tls_not_after, ends } = read;
             rules.ends.extend(ends);
-            Ok(Loaded { config, hsm, rules, audit, digest, tls, officer_tls, tls_not_after })
+            let (digest, files) = (files.digest(), files.count());
+            Ok(Loaded { config, hsm, rules, audit, digest, files, tls, officer_tls, tls_not_after })
         }
         _ => Err(faults),
     }
-}
-
-/// What the log says the configuration is.
-fn digest(files: [&Path; 3]) -> Result<[u8; 32], Vec<Fault>> {
-    let mut digest = Sha256::new();
-    for file in files {
-        digest.update(text(file)?);
-    }
-    Ok(digest.finalize().into())
 }
 
 /// Reads `hsm.toml` by way of `signerd.toml`, for commands that a person gives.
 ///
 /// Only the service has its credentials, so that whatever stands for them here is not opened.
 pub(super) fn hsm_alone(file: &Path) -> Result<HsmConfig, Vec<Fault>> {
-    hsm(&Config::parse(&text(file)?, file, Some(Path::new("/run/credentials/signerd.service")))?)
+    let files = Files::default();
+    let credentials = Path::new("/run/credentials/signerd.service");
+    hsm(&Config::parse(&files.text(file)?, file, Some(credentials))?, &files)
 }
 
 /// Reads `signerd.toml`.
-fn front(file: &Path) -> Result<Config, Vec<Fault>> {
+fn front(file: &Path, files: &Files) -> Result<Config, Vec<Fault>> {
     let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
-    Config::parse(&text(file)?, file, credentials.as_deref())
+    Config::parse(&files.text(file)?, file, credentials.as_deref())
 }
 
 /// Reads `hsm.toml`.
-fn hsm(config: &Config) -> Result<HsmConfig, Vec<Fault>> {
+fn hsm(config: &Config, files: &Files) -> Result<HsmConfig, Vec<Fault>> {
     let folder = config.hsm.parent().unwrap_or(Path::new("."));
-    HsmConfig::parse(&text(&config.hsm)?, folder).map_err(|faults| {
+    HsmConfig::parse(&files.text(&config.hsm)?, folder).map_err(|faults| {
         let in_file = |fault: hsm_config::Fault| Fault {
             file: config.hsm.clone(),
             line: fault.line,
@@ -234,22 +227,6 @@ fn queue(config: &Config, hsm: &HsmConfig) -> Option<Fault> {
         let problem = format!("limits.batches_max of signerd.toml needs {needed} places");
         fault(&config.hsm, "pool.queue_max", problem, "raise this one, or lower that one")
     })
-}
-
-pub(super) fn text(file: &Path) -> Result<String, Vec<Fault>> {
-    let remedy = "check the path and the permissions";
-    read_text(file).map_err(|error| vec![fault(file, "", error, remedy)])
-}
-
-/// Reads a file of bounded size.
-pub(super) fn read_text(file: &Path) -> io::Result<String> {
-    let mut text = String::new();
-    let read =
-        File::open(file)?.take(FILE_BYTES_MAX.saturating_add(1)).read_to_string(&mut text)?;
-    match u64::try_from(read) {
-        Ok(0..=FILE_BYTES_MAX) => Ok(text),
-        _ => Err(io::ErrorKind::FileTooLarge.into()),
-    }
 }
 
 pub(super) fn fault(file: &Path, key: &str, problem: impl Display, remedy: &str) -> Fault {

@@ -5,7 +5,6 @@
 //! remedy. The start, a reload and `signerd check` share it.
 
 use std::collections::{HashMap, HashSet};
-use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -13,7 +12,8 @@ use hsm_config::{Algorithm, HsmConfig};
 use policy::{IssuerRules, Place, Policy, Registry};
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};
 
-use super::load::{collect, fault, read_text};
+use super::files::Files;
+use super::load::{collect, fault};
 use crate::access::{Access, Client, Identity};
 use crate::config::{Config, Fault};
 use crate::ends::{self, End};
@@ -27,14 +27,14 @@ use crate::tlog::note::AuditKey;
 const UNIT_FAULTS_MAX: usize = 100;
 
 /// Reads and checks the rules.
-pub(super) fn read(config: &Config, hsm: &HsmConfig) -> Result<Rules, Vec<Fault>> {
-    let policy = policy(config)?;
+pub(super) fn read(config: &Config, hsm: &HsmConfig, files: &Files) -> Result<Rules, Vec<Fault>> {
+    let policy = policy(config, files)?;
     let mut faults = unknown_units(config, &policy);
     let mut ends = Vec::new();
     let access = collect(access(config, &policy), &mut faults);
-    let signers = collect(signers(config, hsm, &policy), &mut faults);
-    let verifiers = collect(verifiers(config, &policy, &mut ends), &mut faults);
-    let units = collect(units(config, &policy, &mut ends), &mut faults);
+    let signers = collect(signers(config, (hsm, files), &policy), &mut faults);
+    let verifiers = collect(verifiers(config, files, &policy, &mut ends), &mut faults);
+    let units = collect(units(config, files, &policy, &mut ends), &mut faults);
     match (access, signers, verifiers, units) {
         (Some(access), Some(signers), Some(verifiers), Some(units)) if faults.is_empty() => {
             Ok(Rules { policy, verifiers, units, signers, access, ends })
@@ -44,11 +44,11 @@ pub(super) fn read(config: &Config, hsm: &HsmConfig) -> Result<Rules, Vec<Fault>
 }
 
 /// Reads `policy.toml` and the files that it is made of.
-pub(super) fn policy(config: &Config) -> Result<Policy, Vec<Fault>> {
-    let text = super::load::text(&config.policy)?;
+pub(super) fn policy(config: &Config, files: &Files) -> Result<Policy, Vec<Fault>> {
+    let text = files.text(&config.policy)?;
     let folder = config.policy.parent().unwrap_or(Path::new("."));
-    let files = |name: &str| read_text(&folder.join(name)).map_err(|e| e.to_string());
-    Policy::parse_with(&text, &files).map_err(|faults| {
+    let named = |name: &str| files.read_text(&folder.join(name)).map_err(|e| e.to_string());
+    Policy::parse_with(&text, &named).map_err(|faults| {
         let in_file = |fault: policy::Fault| Fault {
             file: fault.file.map_or_else(|| config.policy.clone(), |name| folder.join(name)),
             line: fault.line,
@@ -109,7 +109,7 @@ fn access(config: &Config, policy: &Policy) -> Result<Access, Vec<Fault>> {
 /// Reads the signer certificate of every issuer's key and holds it against the key's algorithm.
 fn signers(
     config: &Config,
-    hsm: &HsmConfig,
+    (hsm, files): (&HsmConfig, &Files),
     policy: &Policy,
 ) -> Result<HashMap<String, Arc<SignerCertificate>>, Vec<Fault>> {
     let mut signers = HashMap::new();
@@ -128,7 +128,7 @@ fn signers(
             continue;
         };
         faults.extend(other_algorithm(config, rules, key));
-        match signer(key) {
+        match signer(key, files) {
             Ok(signer) => drop(signers.insert(rules.id().to_owned(), Arc::new(signer))),
             Err(problem) => {
                 let problem = format!("{}: {problem}", key.certificate().display());
@@ -156,32 +156,39 @@ fn other_algorithm(config: &Config, rules: &IssuerRules, key: &hsm_config::Key) 
 
 /// The public key of each key in `hsm.toml` whose certificate can be read, by name.
 pub(super) fn public_keys(hsm: &HsmConfig) -> HashMap<String, Vec<u8>> {
-    let keys = hsm.keys().filter_map(|(name, key)| Some((name, signer(key).ok()?)));
+    let files = Files::default();
+    let keys = hsm.keys().filter_map(|(name, key)| Some((name, signer(key, &files).ok()?)));
     keys.map(|(name, signer)| (name.to_owned(), signer.public_key().to_vec())).collect()
 }
 
 /// The public part of the key that signs the log.
-pub(super) fn audit_key(config: &Config, hsm: &HsmConfig) -> Result<AuditKey, Vec<Fault>> {
+pub(super) fn audit_key(
+    config: &Config,
+    hsm: &HsmConfig,
+    files: &Files,
+) -> Result<AuditKey, Vec<Fault>> {
     let name = &config.log.key;
     let Some(key) = hsm.key(name) else {
         let problem = format!("key {name:?} is not in hsm.toml");
         let remedy = "add a [key.…] for the audit key there, or name it";
         return Err(vec![fault(&config.hsm, "log.key", problem, remedy)]);
     };
-    let read = || {
-        let pem = fs::read(key.certificate()).map_err(|error| error.to_string())?;
-        let certificate = SignerCertificate::from_pem(&pem).map_err(|error| error.to_string())?;
-        AuditKey::of(certificate.der()).map_err(|error| error.to_string())
-    };
-    read().map_err(|problem| {
+    audit_certificate(key.certificate(), files).map_err(|problem| {
         let problem = format!("{}: {problem}", key.certificate().display());
         let remedy = "put the PEM certificate of the audit key there; it is one on P-256";
         vec![fault(&config.hsm, &format!("key.{name}.certificate"), problem, remedy)]
     })
 }
 
-fn signer(key: &hsm_config::Key) -> Result<SignerCertificate, String> {
-    let pem = fs::read(key.certificate()).map_err(|error| error.to_string())?;
+/// The audit key of a certificate.
+pub(super) fn audit_certificate(file: &Path, files: &Files) -> Result<AuditKey, String> {
+    let pem = files.read(file).map_err(|error| error.to_string())?;
+    let certificate = SignerCertificate::from_pem(&pem).map_err(|error| error.to_string())?;
+    AuditKey::of(certificate.der()).map_err(|error| error.to_string())
+}
+
+fn signer(key: &hsm_config::Key, files: &Files) -> Result<SignerCertificate, String> {
+    let pem = files.read(key.certificate()).map_err(|error| error.to_string())?;
     let signer = SignerCertificate::from_pem(&pem).map_err(|error| error.to_string())?;
     let expected = match key.algorithm() {
         Algorithm::Es256 => Alg::Es256,
@@ -198,14 +205,14 @@ fn signer(key: &hsm_config::Key) -> Result<SignerCertificate, String> {
 
 fn verifiers(
     config: &Config,
+    files: &Files,
     policy: &Policy,
     ends: &mut Vec<End>,
 ) -> Result<Verifiers, Vec<Fault>> {
     let mut read = Vec::new();
     for verifier in policy.verifiers() {
-        let file = [verifier.certificate().to_owned()];
         let certificates: Vec<CertificateDer<'static>> =
-            pem_files(config, &file, "verifier.certificate")?;
+            pem_items(config, files, verifier.certificate(), "verifier.certificate")?;
         let [certificate] = &certificates[..] else {
             let path = config.policy.with_file_name(verifier.certificate());
             let problem = format!("has {} certificates", certificates.len());
@@ -221,17 +228,23 @@ fn verifiers(
     })
 }
 
-fn units(config: &Config, policy: &Policy, ends: &mut Vec<End>) -> Result<Units, Vec<Fault>> {
+fn units(
+    config: &Config,
+    files: &Files,
+    policy: &Policy,
+    ends: &mut Vec<End>,
+) -> Result<Units, Vec<Fault>> {
     let trust = policy.facility_trust();
     let mut anchors: Vec<CertificateDer<'static>> = Vec::new();
     for file in &trust.ca {
-        let found = pem_files(config, std::slice::from_ref(file), "facility_trust.ca")?;
+        let found = pem_items(config, files, file, "facility_trust.ca")?;
         ends.extend(ends::of_certificates(file, found.iter().map(AsRef::as_ref)));
         anchors.extend(found);
     }
     let mut crls: Vec<CertificateRevocationListDer<'static>> = Vec::new();
     for file in &trust.crl {
-        let found = pem_files(config, std::slice::from_ref(file), "facility_trust.crl")?;
+        // Another one every day: no part of the configuration.
+        let found = pem_items(config, &Files::default(), file, "facility_trust.crl")?;
         ends.extend(ends::of_revocation_lists(file, found.iter().map(AsRef::as_ref)));
         crls.extend(found);
     }
@@ -273,25 +286,21 @@ fn unit_faults(config: &Config, errors: &[(Place, UnitError)]) -> Vec<Fault> {
     told
 }
 
-/// Reads every PEM item of a kind from files named relative to the policy.
-fn pem_files<T: rustls_pki_types::pem::PemObject>(
+/// Reads every PEM item of a kind from a file named relative to the policy.
+fn pem_items<T: rustls_pki_types::pem::PemObject>(
     config: &Config,
-    files: &[String],
+    files: &Files,
+    file: &str,
     key: &str,
 ) -> Result<Vec<T>, Vec<Fault>> {
-    let folder = config.policy.parent().unwrap_or(Path::new("."));
-    let mut items = Vec::new();
-    for file in files {
-        let path = folder.join(file);
-        let read = T::pem_file_iter(&path).and_then(Iterator::collect::<Result<Vec<T>, _>>);
-        match read {
-            Ok(found) if found.is_empty() => {
-                let problem = "has no PEM item of its kind";
-                return Err(vec![fault(&path, key, problem, "put one there")]);
-            }
-            Ok(found) => items.extend(found),
-            Err(error) => return Err(vec![fault(&path, key, error, "put a PEM file there")]),
+    let path = config.policy.with_file_name(file);
+    let unusable = |problem: String| vec![fault(&path, key, problem, "put a PEM file there")];
+    let pem = files.read(&path).map_err(|error| unusable(error.to_string()))?;
+    let items = T::pem_slice_iter(&pem).collect::<Result<Vec<T>, _>>();
+    match items {
+        Ok(items) if items.is_empty() => {
+            Err(vec![fault(&path, key, "has no PEM item of its kind", "put one there")])
         }
+        items => items.map_err(|error| unusable(error.to_string())),
     }
-    Ok(items)
 }

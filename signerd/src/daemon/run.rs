@@ -105,6 +105,7 @@ pub(super) async fn run(loaded: Loaded, sockets: Sockets, args: &Serve) -> Resul
         routes: Arc::clone(&routes),
         bounds: bounds(limits),
         metrics,
+        refusals: Arc::clone(&app.refusals),
     };
     let signing_task = tokio::spawn(server::serve(listener, stopped.clone()));
     let officer_task = officer.zip(started.officer_tls.clone()).map(|(bound, tls)| {
@@ -115,6 +116,7 @@ pub(super) async fn run(loaded: Loaded, sockets: Sockets, args: &Serve) -> Resul
     let observing = tokio::spawn(server::observe(observability_socket, observation, stopped));
     tokio::spawn(systemd::feed_watchdog());
     tokio::spawn(keep_house(Arc::clone(&app)));
+    tokio::spawn(tell_refusals(Arc::clone(&app)));
     tokio::spawn(stay_alive(Arc::clone(&app)));
     tokio::spawn(watch_readiness(Arc::clone(&app)));
 
@@ -151,7 +153,12 @@ pub(super) async fn run(loaded: Loaded, sockets: Sockets, args: &Serve) -> Resul
 /// Holds the clock against the log of earlier runs, from now on.
 async fn hold_clock(app: &Issuing, trust_clock: bool) -> Result<(), LedgerError> {
     match app.ledger.latest_time().await? {
-        Some(_) if trust_clock => log::warn!("the clock is trusted, whatever the log says"),
+        Some(latest) if trust_clock => {
+            log::warn!("the clock is trusted, whatever the log says");
+            let behind = latest.saturating_sub(clock::seconds_since_1970());
+            let seconds = u64::try_from(behind).unwrap_or(0);
+            app.diary.tell(Fact::ClockTrusted { seconds });
+        }
         Some(latest) => app.clock.no_earlier_than(latest),
         None => {}
     }
@@ -187,6 +194,7 @@ async fn close(app: &Issuing, sealer: &Sealer) {
 
 /// Logs the end, and signs the log with it.
 async fn tell_stop(app: &Issuing, sealer: &Sealer) {
+    app.refusals.tell(&app.diary);
     app.diary.written().await;
     let now = clock::seconds_since_1970();
     let stopped = Fact::DaemonStopped { appliance: Some(app.appliance.clone()) };
@@ -235,6 +243,7 @@ fn assemble(loaded: Loaded, file: &Path, metrics: Arc<Metrics>) -> Result<Assemb
         clock: Clock::new(config.synchronised_marker.clone()),
         metrics,
         diary,
+        refusals: Arc::default(),
         seals: Arc::new(Seals::new(Instant::now())),
         ledger_keys: OnceCell::new(),
     };
@@ -316,6 +325,7 @@ fn officer_listener(
         routes: Arc::new(api::Officers::new(Arc::clone(app), body_wait)),
         bounds: Bounds { connections_max: OFFICER_CONNECTIONS_MAX, ..bounds(limits) },
         metrics: Arc::clone(&app.metrics),
+        refusals: Arc::clone(&app.refusals),
     }
 }
 
@@ -375,6 +385,11 @@ impl Signals {
 /// Keeps the others of a fleet from taking over what is at work here.
 async fn stay_alive(app: Arc<Issuing>) {
     app.ledger.stay_alive().await;
+}
+
+/// Logs who was turned away, every minute.
+async fn tell_refusals(app: Arc<Issuing>) {
+    app.refusals.keep_telling(&app.diary).await;
 }
 
 async fn keep_house(app: Arc<Issuing>) {

@@ -27,6 +27,35 @@ pub struct BatchRef {
     pub id: [u8; 16],
 }
 
+/// Why an intent is freed unanswered, for the log.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ReleaseCode {
+    /// Its client never repeated it.
+    Abandoned,
+    /// What was signed did not verify, or could not be read back.
+    Certificate,
+    /// The HSM did not sign.
+    Hsm,
+    /// The answer could not be made: a bug.
+    Internal,
+    /// Its key, or the rules of now, no longer cover what was intended.
+    Rules,
+}
+
+impl ReleaseCode {
+    /// As the log has it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Abandoned => "abandoned",
+            Self::Certificate => "certificate",
+            Self::Hsm => "hsm",
+            Self::Internal => "internal",
+            Self::Rules => "rules",
+        }
+    }
+}
+
 /// Everything that will be signed for a batch, fixed before the HSM is touched.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Intent {

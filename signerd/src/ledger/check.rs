@@ -1,6 +1,6 @@
 //! The full check: everything of a ledger that has to fit together is read and compared.
 //!
-//! In goes a store that nobody writes meanwhile, the audit key and the log's name; out comes what there is,
+//! In goes a store that nobody writes meanwhile, the audit keys and the log's name; out comes what there is,
 //! or the first thing that does not fit, with its place. It reads every entry once and looks every
 //! certificate up, so that it takes minutes for millions; a start looks at the signed head alone. It
 //! changes nothing.
@@ -87,7 +87,7 @@ pub enum Damage {
 /// Checks a store; tells how many entries of how many were looked at, as it goes.
 pub(super) fn check(
     store: &mut dyn Store,
-    (audit, origin): (&AuditKey, &str),
+    (keys, origin): (&[AuditKey], &str),
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Checked, Damage> {
     store.open_group()?;
@@ -99,7 +99,7 @@ pub(super) fn check(
         progress(walk.entries, entries);
     }
     walk.settle(store)?;
-    let signed = check_signed(store, audit, origin)?;
+    let signed = check_signed(store, keys, origin)?;
     store.abandon_group();
     let Walk { certificates, unlogged, .. } = walk;
     Ok(Checked { entries, certificates, unlogged, signed })
@@ -178,13 +178,20 @@ impl Walk {
 /// Holds the log against its latest checkpoint, and gives how many entries that is about.
 fn check_signed(
     store: &mut dyn Store,
-    audit: &AuditKey,
+    keys: &[AuditKey],
     origin: &str,
 ) -> Result<Option<u64>, Damage> {
     let Some(stored) = store.checkpoint()? else { return Ok(None) };
     let size = stored.size;
-    let head = Head::open(&stored.note, audit, Some(origin))
-        .map_err(|cause| Damage::Checkpoint { size, cause })?;
+    let mut opened = Err(NotACheckpoint::Unsigned);
+    for key in keys {
+        opened = Head::open(&stored.note, key, Some(origin));
+        // Right after a change of the key the latest one is still of the key before.
+        if opened != Err(NotACheckpoint::Unsigned) {
+            break;
+        }
+    }
+    let head = opened.map_err(|cause| Damage::Checkpoint { size, cause })?;
     if head.size != size || log::root(store, size)? != head.root {
         return Err(Damage::Root { size });
     }

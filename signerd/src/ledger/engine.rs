@@ -62,7 +62,7 @@ pub fn backup(
     sqlite::backup::backup(ledger, copy, progress)
 }
 
-/// Checks a ledger against the audit key and under the log's name; tells how many entries of how many were
+/// Checks a ledger against the audit key, or earlier ones, and under the log's name; tells how many entries of how many were
 /// looked at, as it goes. No daemon may have its file open; on a server it is what was committed when the
 /// check began, and the fleet goes on.
 ///
@@ -70,7 +70,7 @@ pub fn backup(
 /// [`Damage`]: the first thing that does not fit.
 pub fn check(
     engine: &Engine,
-    expected: (&AuditKey, &str),
+    expected: (&[AuditKey], &str),
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Checked, Damage> {
     match engine {

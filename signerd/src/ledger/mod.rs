@@ -38,7 +38,7 @@ use std::time::Duration;
 pub use self::postgres::{Server, ServerTls, Unusable};
 pub use batch::{
     BatchRef, CERTIFICATES_MAX, DoseConflict, Finished, IntendedCertificate, Intent, OverQuota,
-    REJECTIONS_MAX, Reissue, Rejection, StoredCertificate, StoredIntent,
+    REJECTIONS_MAX, Reissue, Rejection, ReleaseCode, StoredCertificate, StoredIntent,
 };
 pub use check::{Checked, Damage};
 pub use claim::{Attempt, Ticket};
@@ -226,11 +226,16 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError::AttemptSuperseded`] if the batch was answered meanwhile,
     /// [`LedgerError::Overloaded`] and [`LedgerError::Unavailable`].
-    pub async fn discard(&self, ticket: Ticket, now: i64) -> Result<Ticket, LedgerError> {
+    pub async fn discard(
+        &self,
+        ticket: Ticket,
+        code: ReleaseCode,
+        now: i64,
+    ) -> Result<Ticket, LedgerError> {
         let held = Arc::clone(&ticket.claim);
         self.writer
             .run(Urgency::Admission, move |store| {
-                rules::discard(store, &held.batch, &held.digest, now)
+                rules::discard(store, &held.batch, &held.digest, (code, now))
             })
             .await?;
         failpoint::pass(Place::DiscardCommitted);
@@ -260,13 +265,18 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError::AttemptSuperseded`] if this is no longer the current attempt,
     /// [`LedgerError::Unavailable`]: the intent is still open, and the next repeat resumes it.
-    pub async fn release(&self, attempt: Attempt, now: i64) -> Result<(), LedgerError> {
+    pub async fn release(
+        &self,
+        attempt: Attempt,
+        code: ReleaseCode,
+        now: i64,
+    ) -> Result<(), LedgerError> {
         let Attempt { ticket, key } = attempt;
         let held = Arc::clone(&ticket.claim);
         self.writer
             .run(Urgency::Conclusion, move |store| {
                 let _until_settled = &held;
-                rules::release(store, key, now)
+                rules::release(store, key, (code, now))
             })
             .await?;
         failpoint::pass(Place::ReleaseCommitted);

@@ -12,11 +12,13 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
-use super::tls::{LiveTls, Mutual};
+use super::tls::{self, LiveTls, Mutual};
 use super::{Bounds, Stop, accept, connection, stopped};
 use crate::api::{Phase, Routes};
+use crate::audit::Refusals;
 use crate::clock;
 use crate::metrics::{Gauge, Metrics};
+use crate::tlog::fact::Peer;
 
 /// What a listener with client certificates needs.
 pub struct MutualListener<R> {
@@ -30,11 +32,13 @@ pub struct MutualListener<R> {
     pub bounds: Bounds,
     /// What Prometheus sees.
     pub metrics: Arc<Metrics>,
+    /// Who was turned away, for the log.
+    pub refusals: Arc<Refusals>,
 }
 
 /// Serves until `stop`, then drains.
 pub async fn serve<R: Routes>(listener: MutualListener<R>, mut stop: Stop) {
-    let MutualListener { socket, tls, routes, bounds, metrics } = listener;
+    let MutualListener { socket, tls, routes, bounds, metrics, refusals } = listener;
     let places = Arc::new(Semaphore::new(bounds.connections_max));
     let drain = GracefulShutdown::new();
     loop {
@@ -48,16 +52,17 @@ pub async fn serve<R: Routes>(listener: MutualListener<R>, mut stop: Stop) {
             },
         };
         let (place, stream) = stream;
-        let peer = Peer {
+        let visit = Visit {
             tls: Arc::clone(&tls),
             routes: Arc::clone(&routes),
             bounds,
             metrics: Arc::clone(&metrics),
+            refusals: Arc::clone(&refusals),
             stop: stop.clone(),
         };
         let watcher = drain.watcher();
         tokio::spawn(async move {
-            peer.serve(stream, watcher).await;
+            visit.serve(stream, watcher).await;
             drop(place);
         });
     }
@@ -67,17 +72,19 @@ pub async fn serve<R: Routes>(listener: MutualListener<R>, mut stop: Stop) {
     }
 }
 
-struct Peer<R> {
+/// One connection, from its handshake to its end.
+struct Visit<R> {
     tls: Arc<LiveTls>,
     routes: Arc<R>,
     bounds: Bounds,
     metrics: Arc<Metrics>,
+    refusals: Arc<Refusals>,
     stop: Stop,
 }
 
-impl<R: Routes> Peer<R> {
+impl<R: Routes> Visit<R> {
     async fn serve(self, stream: TcpStream, watcher: hyper_util::server::graceful::Watcher) {
-        let Self { tls, routes, bounds, metrics, stop } = self;
+        let Self { tls, routes, bounds, metrics, refusals, stop } = self;
         let mutual = tls.current();
         let acceptor = TlsAcceptor::from(Arc::clone(&mutual.config));
         let peer = stream.peer_addr().map(|peer| peer.to_string()).unwrap_or_default();
@@ -91,7 +98,14 @@ impl<R: Routes> Peer<R> {
         metrics.handshakes.with_label_values(&[result]).inc();
         let stream = match handshake {
             Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return log::info!(peer; "TLS handshake refused: {error}"),
+            Ok(Err(error)) => {
+                log::info!(peer; "TLS handshake refused: {error}");
+                // Whatever else breaks off a handshake, a look at the open port for one, is in the metrics.
+                if let Some(code) = tls::refusal(&error) {
+                    refusals.count(Peer::Nobody, code);
+                }
+                return;
+            }
             Err(_) => return log::info!(peer; "TLS handshake took too long"),
         };
         let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();

@@ -6,6 +6,7 @@
 //! `nextUpdate` refuses every client: an administrator who forgot it must notice before a revoked client
 //! does.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +15,7 @@ use arc_swap::ArcSwap;
 use rustls::crypto::aws_lc_rs;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
-use rustls::{RootCertStore, ServerConfig};
+use rustls::{CertificateError, RootCertStore, ServerConfig};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, UnixTime};
 use thiserror::Error;
@@ -203,6 +204,21 @@ pub fn ends(files: &TlsFiles) -> Result<Vec<End>, TlsError> {
     let server = certificates(&files.certificate)?.map(|end| End { needed: true, ..end });
     let ends = [server, certificates(&files.client_ca)?, lists];
     Ok(ends.into_iter().flatten().collect())
+}
+
+/// Why a client's certificate was refused, as a code for the log; none: the handshake broke off over
+/// something else.
+pub(super) fn refusal(error: &io::Error) -> Option<&'static str> {
+    match error.get_ref()?.downcast_ref::<rustls::Error>()? {
+        rustls::Error::NoCertificatesPresented => Some("tls.no_certificate"),
+        rustls::Error::InvalidCertificate(fault) => Some(match fault {
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => "tls.expired",
+            CertificateError::Revoked => "tls.revoked",
+            CertificateError::UnknownIssuer => "tls.untrusted",
+            _ => "tls.other",
+        }),
+        _ => None,
+    }
 }
 
 fn roots(file: &PathBuf) -> Result<RootCertStore, TlsError> {

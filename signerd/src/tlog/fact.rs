@@ -53,6 +53,8 @@ pub enum Fact {
     BatchReleased {
         /// The number of the batch's `batch.intended`.
         batch: u64,
+        /// Why; none: the entry is from before that was told.
+        code: Option<String>,
     },
     /// A batch was judged and refused as a whole.
     BatchRefused {
@@ -64,6 +66,20 @@ pub enum Fact {
         issuer: String,
         /// The code of the refusal.
         code: String,
+    },
+    /// Requests that were refused for a reason, of one peer, in about a minute.
+    RequestsRefused {
+        /// Whose they were.
+        peer: Peer,
+        /// The code of the refusal.
+        code: String,
+        /// How many.
+        count: u32,
+    },
+    /// The clock was declared right although it may be behind the log.
+    ClockTrusted {
+        /// By how many seconds it was behind; 0: it was not.
+        seconds: u64,
     },
     /// A certificate was signed and stands in an answer.
     CertificateSigned(Certificate),
@@ -99,6 +115,20 @@ pub enum Fact {
         /// Why, in the officer's words.
         reason: String,
     },
+}
+
+/// Whose requests were refused.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Peer {
+    /// A client of the configuration.
+    Client(String),
+    /// An officer.
+    Officer(String),
+    /// Somebody with a certificate of a trusted authority, by its SHA-256, whom the configuration does not
+    /// know.
+    Stranger([u8; 32]),
+    /// Whoever failed to show a certificate that is trusted.
+    Nobody,
 }
 
 /// A batch before the HSM is touched.
@@ -213,6 +243,8 @@ struct Form {
     uvci: Option<ByteArray<16>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     batch: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    count: Option<u32>,
     event: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     until: Option<i64>,
@@ -231,6 +263,8 @@ struct Form {
     #[serde(skip_serializing_if = "Option::is_none")]
     request: Option<ByteArray<32>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    seconds: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     version: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     batch_id: Option<ByteArray<16>>,
@@ -240,6 +274,8 @@ struct Form {
     appliance: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     assurance: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    certificate: Option<ByteArray<32>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     certificates: Option<u64>,
 }
@@ -257,6 +293,8 @@ impl Fact {
             Self::BatchResumed { .. } => "batch.resumed",
             Self::BatchReleased { .. } => "batch.released",
             Self::BatchRefused { .. } => "batch.refused",
+            Self::RequestsRefused { .. } => "requests.refused",
+            Self::ClockTrusted { .. } => "clock.trusted",
             Self::CertificateSigned(_) => "certificate.signed",
             Self::BatchAnswered { .. } => "batch.answered",
             Self::WorkerLost { .. } => "worker.lost",
@@ -281,7 +319,7 @@ impl From<&Entry> for Form {
             Fact::BatchResumed { batch, attempt } | Fact::BatchAnswered { batch, attempt } => {
                 Self { batch: Some(batch), attempt: Some(attempt), ..head }
             }
-            Fact::BatchReleased { batch } => Self { batch: Some(batch), ..head },
+            Fact::BatchReleased { batch, code } => Self { batch: Some(batch), code, ..head },
             Fact::BatchRefused { client, batch_id, issuer, code } => Self {
                 client: Some(client),
                 batch_id: Some(ByteArray::new(batch_id)),
@@ -289,6 +327,10 @@ impl From<&Entry> for Form {
                 code: Some(code),
                 ..head
             },
+            Fact::RequestsRefused { peer, code, count } => {
+                Self { code: Some(code), count: Some(count), ..head.with_peer(peer) }
+            }
+            Fact::ClockTrusted { seconds } => Self { seconds: Some(seconds), ..head },
             Fact::CertificateSigned(certificate) => head.with_certificate(certificate),
             Fact::WorkerLost { code } => Self { code: Some(code), ..head },
             Fact::WindowOpened { by, issuer, until, reason } => {
@@ -314,6 +356,15 @@ impl Form {
             certificates: Some(intended.certificates.into()),
             rejected: Some(intended.rejected),
             ..self
+        }
+    }
+
+    fn with_peer(self, peer: Peer) -> Self {
+        match peer {
+            Peer::Client(client) => Self { client: Some(client), ..self },
+            Peer::Officer(officer) => Self { by: Some(officer), ..self },
+            Peer::Stranger(sha256) => Self { certificate: Some(ByteArray::new(sha256)), ..self },
+            Peer::Nobody => self,
         }
     }
 
@@ -345,13 +396,19 @@ impl Form {
             "batch.resumed" => {
                 Fact::BatchResumed { batch: self.batch()?, attempt: self.attempt()? }
             }
-            "batch.released" => Fact::BatchReleased { batch: self.batch()? },
+            "batch.released" => Fact::BatchReleased { batch: self.batch()?, code: self.code },
             "batch.refused" => Fact::BatchRefused {
                 client: self.need(&self.client, "client")?,
                 batch_id: *self.need(&self.batch_id, "batch_id")?,
                 issuer: self.need(&self.issuer, "issuer")?,
                 code: self.need(&self.code, "code")?,
             },
+            "requests.refused" => Fact::RequestsRefused {
+                peer: self.peer(),
+                code: self.need(&self.code, "code")?,
+                count: self.need(&self.count, "count")?,
+            },
+            "clock.trusted" => Fact::ClockTrusted { seconds: self.need(&self.seconds, "seconds")? },
             "certificate.signed" => Fact::CertificateSigned(self.certificate()?),
             "batch.answered" => {
                 Fact::BatchAnswered { batch: self.batch()?, attempt: self.attempt()? }
@@ -387,6 +444,15 @@ impl Form {
             certificates,
             rejected: self.need(&self.rejected, "rejected")?,
         })
+    }
+
+    fn peer(&self) -> Peer {
+        match (&self.client, &self.by, &self.certificate) {
+            (Some(client), ..) => Peer::Client(client.clone()),
+            (None, Some(officer), _) => Peer::Officer(officer.clone()),
+            (None, None, Some(sha256)) => Peer::Stranger(**sha256),
+            (None, None, None) => Peer::Nobody,
+        }
     }
 
     fn certificate(&self) -> Result<Certificate, NotAnEntry> {

@@ -109,7 +109,7 @@ impl Sense {
         if matches!(entry.fact, Fact::LogBegun { .. }) != (number == 0) {
             odd.push(Oddity::Beginning);
         }
-        odd.extend(self.time(entry.at));
+        odd.extend(self.time(entry));
         odd.extend(self.fact(number, entry));
         odd
     }
@@ -140,7 +140,12 @@ impl Sense {
         doubled
     }
 
-    fn time(&mut self, at: i64) -> Option<Oddity> {
+    /// Time goes on, but where a person said that it was wrong before.
+    fn time(&mut self, &Entry { at, ref fact }: &Entry) -> Option<Oddity> {
+        if matches!(fact, Fact::ClockTrusted { .. }) {
+            self.latest = Some(at);
+            return None;
+        }
         let latest = self.latest.unwrap_or(at);
         self.latest = Some(latest.max(at));
         let back = latest.saturating_sub(at);
@@ -164,7 +169,7 @@ impl Sense {
                     if found > last { Vec::new() } else { vec![odd] }
                 }
             },
-            Fact::BatchReleased { batch } => match self.open.remove(batch) {
+            Fact::BatchReleased { batch, .. } => match self.open.remove(batch) {
                 None => vec![Oddity::NotOpen { event, batch: *batch }],
                 Some(_) => Vec::new(),
             },
@@ -178,6 +183,8 @@ impl Sense {
             | Fact::DaemonStopped { .. }
             | Fact::RulesLoaded { .. }
             | Fact::BatchRefused { .. }
+            | Fact::RequestsRefused { .. }
+            | Fact::ClockTrusted { .. }
             | Fact::WorkerLost { .. }
             | Fact::WindowOpened { .. }
             | Fact::WindowClosed { .. } => Vec::new(),

@@ -6,8 +6,8 @@ use std::task::Poll;
 use signerd::ledger::{BatchRef, Begin, LedgerError, Reissue};
 
 use super::place::{
-    DIGEST, NOW, OTHER_DIGEST, Place, RETENTION, answered, batch, begin, finished, fresh, intend,
-    intent, open_batch, replays, resumable,
+    DIGEST, NOW, OTHER_DIGEST, Place, RELEASED, RETENTION, answered, batch, begin, finished, fresh,
+    intend, intent, open_batch, replays, resumable,
 };
 
 #[tokio::test]
@@ -56,7 +56,7 @@ async fn a_second_worker_on_a_batch_is_turned_away_at_once() {
     assert!(matches!(begin(&ledger, 1, OTHER_DIGEST).await, Begin::InProgress));
     let attempt = intend(&ledger, ticket, intent(1, &[1])).await;
     assert!(matches!(begin(&ledger, 1, DIGEST).await, Begin::InProgress));
-    ledger.release(attempt, NOW).await.unwrap();
+    ledger.release(attempt, RELEASED, NOW).await.unwrap();
     let ticket = fresh(&ledger, 1).await;
     drop(ticket);
     assert!(matches!(begin(&ledger, 1, OTHER_DIGEST).await, Begin::Fresh(_)));
@@ -77,7 +77,7 @@ async fn a_released_batch_leaves_nothing() {
     let place = Place::new();
     let ledger = place.open();
     let attempt = open_batch(&ledger, 1, &[1, 2]).await;
-    ledger.release(attempt, NOW).await.unwrap();
+    ledger.release(attempt, RELEASED, NOW).await.unwrap();
     let free = ledger.conflicts(vec![[1; 32], [2; 32]], None, Reissue::Never, NOW).await.unwrap();
     assert_eq!(free, [None, None]);
     let Begin::Fresh(ticket) = begin(&ledger, 1, OTHER_DIGEST).await else {
@@ -121,7 +121,7 @@ async fn intending_the_same_again_is_the_next_attempt_and_another_intent_is_refu
     let refusal = ledger.intend(ticket, intent(1, &[1])).await.unwrap_err();
     assert!(matches!(refusal, LedgerError::IntentDiffers));
     let (ticket, _) = resumable(&ledger, 1).await;
-    let ticket = ledger.discard(ticket, NOW).await.unwrap();
+    let ticket = ledger.discard(ticket, RELEASED, NOW).await.unwrap();
     assert_eq!(intend(&ledger, ticket, intent(9, &[1])).await.number(), 1);
 }
 
@@ -131,7 +131,7 @@ async fn there_is_nothing_to_resume_without_an_intent() {
     let place = Place::new();
     let ledger = place.open();
     let ticket = fresh(&ledger, 1).await;
-    let ticket = ledger.discard(ticket, NOW).await.unwrap();
+    let ticket = ledger.discard(ticket, RELEASED, NOW).await.unwrap();
     assert!(matches!(ledger.resume(ticket, NOW).await, Err(LedgerError::AttemptSuperseded)));
 }
 

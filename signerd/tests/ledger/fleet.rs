@@ -9,8 +9,8 @@ use signerd::ledger::{
 };
 
 use super::place::{
-    DIGEST, NOW, OTHER_DIGEST, answered, batch, begin, finished, fresh, intend, intent, open_batch,
-    replays, resumable,
+    DIGEST, NOW, OTHER_DIGEST, RELEASED, answered, batch, begin, finished, fresh, intend, intent,
+    open_batch, replays, resumable,
 };
 use super::shared::Place;
 
@@ -121,7 +121,7 @@ async fn two_that_take_over_at_once_are_one() {
     let (third, _) = resumable(&other, 1).await;
     // A group of the first one is enough to be alive again.
     one.probe().await.unwrap();
-    assert!(superseded(&other.discard(third, NOW).await));
+    assert!(superseded(&other.discard(third, RELEASED, NOW).await));
     one.finish(attempt, finished(1)).await.unwrap();
 }
 
@@ -137,12 +137,12 @@ async fn of_two_that_judged_the_same_fresh_batch_one_intends() {
     let early = fresh(&other, 1).await;
     let attempt = open_batch(&one, 1, &[1]).await;
     assert!(taken(early).await);
-    one.release(attempt, NOW).await.unwrap();
+    one.release(attempt, RELEASED, NOW).await.unwrap();
     let early = fresh(&other, 1).await;
     let attempt = open_batch(&one, 1, &[1]).await;
     place.end_lives();
     assert!(taken(early).await);
-    one.release(attempt, NOW).await.unwrap();
+    one.release(attempt, RELEASED, NOW).await.unwrap();
     let early = fresh(&other, 1).await;
     answered(&one, 1, &[1]).await;
     assert!(taken(early).await);

@@ -15,7 +15,7 @@ use signerd::ledger::{
     Reissue, Ticket,
 };
 
-use super::place::{NOW, Place, RETENTION, batch, intent};
+use super::place::{NOW, Place, RELEASED, RETENTION, batch, intent};
 
 const BATCHES: u8 = 4;
 
@@ -171,7 +171,7 @@ impl World {
 
     async fn discard(&mut self, id: u8) {
         let Some((ticket, other_bytes)) = self.ticket(id) else { return };
-        let ticket = self.ledger.discard(ticket, NOW).await.unwrap();
+        let ticket = self.ledger.discard(ticket, RELEASED, NOW).await.unwrap();
         self.stored.remove(&id);
         self.held.insert(id, Held::Ticket { ticket, other_bytes });
     }
@@ -188,7 +188,7 @@ impl World {
 
     async fn release(&mut self, id: u8) {
         let Some(attempt) = self.attempt(id) else { return };
-        self.ledger.release(attempt, NOW).await.unwrap();
+        self.ledger.release(attempt, RELEASED, NOW).await.unwrap();
         self.stored.remove(&id);
     }
 

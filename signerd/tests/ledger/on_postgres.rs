@@ -7,8 +7,8 @@
 /// Where these tests have their ledger.
 mod place {
     pub(crate) use crate::place::{
-        DIGEST, NOW, OTHER_DIGEST, RETENTION, answered, batch, begin, finished, fresh, intend,
-        intent, open_batch, replays, resumable,
+        DIGEST, NOW, OTHER_DIGEST, RELEASED, RETENTION, answered, batch, begin, finished, fresh,
+        intend, intent, open_batch, replays, resumable,
     };
     pub(crate) use crate::shared::Place;
 }

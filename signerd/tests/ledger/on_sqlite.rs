@@ -5,8 +5,8 @@
 /// Where these tests have their ledger.
 mod place {
     pub(crate) use crate::place::{
-        DIGEST, NOW, OTHER_DIGEST, Place, RETENTION, answered, batch, begin, contains, finished,
-        fresh, intend, intent, open, open_batch, reopen, replays, resumable,
+        DIGEST, NOW, OTHER_DIGEST, Place, RELEASED, RETENTION, answered, batch, begin, contains,
+        finished, fresh, intend, intent, open, open_batch, reopen, replays, resumable,
     };
 }
 

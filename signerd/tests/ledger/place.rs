@@ -8,10 +8,12 @@ use rusqlite::Row;
 use rusqlite::types::Value;
 use signerd::ledger::{
     Attempt, BatchRef, Begin, Engine, Finished, Intended, IntendedCertificate, Intent, Ledger,
-    LedgerError, Reissue, Rejection, Settings, StoredIntent, Ticket,
+    LedgerError, Reissue, Rejection, ReleaseCode, Settings, StoredIntent, Ticket,
 };
 
 pub(crate) const NOW: i64 = 1_800_000_000;
+/// Why intents of the tests are freed.
+pub(crate) const RELEASED: ReleaseCode = ReleaseCode::Hsm;
 pub(crate) const RETENTION: i64 = 604_800;
 pub(crate) const DIGEST: [u8; 32] = [0xd1; 32];
 pub(crate) const OTHER_DIGEST: [u8; 32] = [0xd2; 32];

@@ -2,7 +2,9 @@
 
 use signerd::ledger::{Intended, Intent, Ledger, OverQuota};
 
-use super::place::{NOW, Place, answered, finished, fresh, intend, intent, open_batch, resumable};
+use super::place::{
+    NOW, Place, RELEASED, answered, finished, fresh, intend, intent, open_batch, resumable,
+};
 
 /// The first second of a day in Viet Nam: 17:00 UTC.
 const MIDNIGHT: i64 = NOW - NOW % 86_400 + 61_200;
@@ -74,7 +76,7 @@ async fn open_intents_count_and_give_their_part_back() {
     let ledger = place.open();
     let attempt = open_batch(&ledger, 1, &[1, 2]).await;
     assert_eq!(tried(&ledger, 9, at(9, &[9], NOW, 2)).await.unwrap().issued, 2);
-    ledger.release(attempt, NOW).await.unwrap();
+    ledger.release(attempt, RELEASED, NOW).await.unwrap();
     assert!(tried(&ledger, 9, at(9, &[7, 8, 9], NOW, 2)).await.unwrap().issued == 0);
 
     drop(open_batch(&ledger, 2, &[1, 2]).await);
@@ -87,7 +89,7 @@ async fn open_intents_count_and_give_their_part_back() {
     drop(intend(&ledger, ticket, at(2, &[1, 2], NOW, 2)).await);
     assert_eq!(tried(&ledger, 9, at(9, &[9], NOW, 2)).await.unwrap().issued, 2);
     let (ticket, _) = resumable(&ledger, 2).await;
-    drop(ledger.discard(ticket, NOW).await.unwrap());
+    drop(ledger.discard(ticket, RELEASED, NOW).await.unwrap());
     assert_eq!(tried(&ledger, 9, at(9, &[9], NOW, 0)).await.unwrap().issued, 0);
 
     drop(open_batch(&ledger, 3, &[1, 2]).await);

@@ -2,7 +2,9 @@
 
 use signerd::ledger::{DoseConflict, Intended, Intent, Ledger, Reissue};
 
-use super::place::{NOW, Place, answered, batch, finished, fresh, intend, intent, open_batch};
+use super::place::{
+    NOW, Place, RELEASED, answered, batch, finished, fresh, intend, intent, open_batch,
+};
 
 const DAY: i64 = 86_400;
 
@@ -15,7 +17,7 @@ async fn refused(ledger: &Ledger, tag: u8, intent: Intent) -> Option<DoseConflic
     let ticket = fresh(ledger, tag).await;
     match ledger.intend(ticket, intent).await.unwrap() {
         Intended::Open(attempt) => {
-            ledger.release(attempt, NOW).await.unwrap();
+            ledger.release(attempt, RELEASED, NOW).await.unwrap();
             None
         }
         Intended::Conflicts(_, conflicts) => Some(conflicts[0].1),

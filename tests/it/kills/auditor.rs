@@ -1,20 +1,19 @@
-//! Everything that must hold of a ledger whatever ended the daemon, read from the file as it lies there.
+//! Everything that must hold of a ledger whatever ended the daemon.
 //!
 //! The tree is hashed here once more by RFC 6962, the signature of a checkpoint is verified by a library,
 //! and what was seen once is remembered: nothing of it may ever be missing again. A fault is a sentence.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::fs;
-use std::time::Duration;
 
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1, UnparsedPublicKey};
 use ciborium::Value;
 use data_encoding::BASE64;
-use rusqlite::{Connection, OpenFlags};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use sha2::{Digest as _, Sha256};
 use signerd_tests::Setup;
+
+use super::books::{Ground, Issued};
 
 pub(super) type Fault = String;
 type Node = [u8; 32];
@@ -38,60 +37,32 @@ pub(super) struct Auditor {
 
 impl Auditor {
     /// Looks at the ledger of a daemon that does not run.
-    pub(super) fn look(&mut self, setup: &Setup) -> Result<(), Fault> {
-        let file = setup.path("state/ledger.sqlite");
-        let told = |error: rusqlite::Error| format!("the ledger cannot be read: {error}");
-        let ledger = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY);
-        let ledger = ledger.map_err(told)?;
-        ledger.busy_timeout(Duration::from_secs(5)).map_err(told)?;
-        let version: i64 =
-            ledger.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(told)?;
-        if version < 3 {
+    pub(super) fn look(&mut self, ground: &Ground) -> Result<(), Fault> {
+        let Some(books) = ground.read()? else {
             // Killed while its tables were made: there is no log yet, or there never may have been one.
             return hold(self.leaves.is_empty(), || "the log is gone".to_owned());
-        }
-        let check: String =
-            ledger.query_row("PRAGMA integrity_check", [], |row| row.get(0)).map_err(told)?;
-        hold(check == "ok", || format!("the file is damaged: {check}"))?;
-        self.read_log(&ledger).map_err(told)??;
-        self.check_rows(&ledger).map_err(told)??;
-        let kept: Option<String> = ledger
-            .query_row("SELECT note FROM log_checkpoint ORDER BY size DESC LIMIT 1", [], |row| {
-                row.get(0)
-            })
-            .ok();
-        for note in kept.into_iter().chain(fs::read_to_string(setup.path("state/checkpoint")).ok())
-        {
-            self.hold_checkpoint(setup, &note)?;
-        }
-        Ok(())
+        };
+        self.read_log(&books.entries)?;
+        self.check_rows(&books.issued)?;
+        books.notes.iter().try_for_each(|note| self.hold_checkpoint(ground.setup(), note))
     }
 
     /// The log begins with what was seen of it, and goes on by the rules.
-    fn read_log(&mut self, ledger: &Connection) -> rusqlite::Result<Result<(), Fault>> {
-        let mut rows = ledger.prepare("SELECT number, entry FROM log_entry ORDER BY number")?;
-        let rows = rows.query_map([], |row| Ok((row.get::<_, usize>(0)?, row.get(1)?)))?;
-        let rows = rows.collect::<rusqlite::Result<Vec<(usize, Vec<u8>)>>>()?;
-        if rows.len() < self.leaves.len() {
-            let (found, seen) = (rows.len(), self.leaves.len());
-            return Ok(Err(format!("lost: the log has {found} entries and had {seen}")));
-        }
-        for (at, (number, entry)) in rows.into_iter().enumerate() {
-            let leaf = leaf(&entry);
-            let fault = match self.leaves.get(at) {
-                _ if at != number => Some(format!("entry {at} is missing")),
-                Some(seen) if *seen != leaf => Some(format!("entry {at} is another one")),
-                Some(_) => None,
+    fn read_log(&mut self, entries: &[(u64, Vec<u8>)]) -> Result<(), Fault> {
+        let (found, seen) = (entries.len(), self.leaves.len());
+        hold(found >= seen, || format!("lost: the log has {found} entries and had {seen}"))?;
+        for (at, (number, entry)) in entries.iter().enumerate() {
+            let leaf = leaf(entry);
+            hold(at as u64 == *number, || format!("entry {at} is missing"))?;
+            match self.leaves.get(at) {
+                Some(seen) => hold(*seen == leaf, || format!("entry {at} is another one"))?,
                 None => {
                     self.leaves.push(leaf);
-                    self.read(number as u64, &entry).err()
+                    self.read(*number, entry)?;
                 }
-            };
-            if let Some(fault) = fault {
-                return Ok(Err(fault));
             }
         }
-        Ok(Ok(()))
+        Ok(())
     }
 
     /// One new entry: no identifier, no answer and no release is there a second time.
@@ -141,23 +112,17 @@ impl Auditor {
     }
 
     /// The rows say what the log says, and no dose has two certificates.
-    fn check_rows(&self, ledger: &Connection) -> rusqlite::Result<Result<(), Fault>> {
-        let mut rows = ledger.prepare("SELECT uvci, cose_sha256, pseudonym FROM issued")?;
-        let rows = rows.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
-        let mut doses = BTreeSet::<Vec<u8>>::new();
-        let mut issued = 0;
+    fn check_rows(&self, rows: &[Issued]) -> Result<(), Fault> {
+        let mut doses = BTreeSet::new();
         for row in rows {
-            let (uvci, sha256, dose): (Vec<u8>, Vec<u8>, Vec<u8>) = row?;
-            issued += 1;
-            if !doses.insert(dose) {
-                return Ok(Err("doubled: a dose has two certificates".to_owned()));
-            }
-            if self.certificates.get(&uvci).is_none_or(|(logged, _)| *logged != sha256) {
-                return Ok(Err("a certificate is not in the log as it is in its row".to_owned()));
-            }
+            hold(doses.insert(&row.dose), || "doubled: a dose has two certificates".to_owned())?;
+            let logged = self.certificates.get(&row.uvci).map(|(logged, _)| logged);
+            hold(logged == Some(&row.sha256), || {
+                "a certificate is not in the log as it is in its row".to_owned()
+            })?;
         }
-        let logged = self.certificates.len();
-        Ok(hold(logged == issued, || format!("{logged} certificates are logged, {issued} issued")))
+        let (logged, issued) = (self.certificates.len(), rows.len());
+        hold(logged == issued, || format!("{logged} certificates are logged, {issued} issued"))
     }
 
     /// A checkpoint is signed, and is about this log.

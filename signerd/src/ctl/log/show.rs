@@ -21,7 +21,7 @@ use super::super::verify::when;
 use super::LogError;
 use super::folder::Folder;
 use super::scan::{Found, Wanted, scan};
-use crate::tlog::fact::{Entry, Fact};
+use crate::tlog::fact::{Entry, Fact, Peer};
 use crate::tlog::note::Head;
 
 /// The command line of `log show`.
@@ -178,7 +178,16 @@ fn members(fact: &Fact) -> Value {
         Fact::BatchResumed { batch, attempt } | Fact::BatchAnswered { batch, attempt } => {
             json!({ "batch": batch, "attempt": attempt })
         }
-        Fact::BatchReleased { batch } => json!({ "batch": batch }),
+        Fact::BatchReleased { batch, code } => json!({ "batch": batch, "code": code }),
+        Fact::RequestsRefused { peer, code, count } => match peer {
+            Peer::Client(client) => json!({ "client": client, "code": code, "count": count }),
+            Peer::Officer(by) => json!({ "by": by, "code": code, "count": count }),
+            Peer::Stranger(sha256) => {
+                json!({ "certificate": hex(sha256), "code": code, "count": count })
+            }
+            Peer::Nobody => json!({ "code": code, "count": count }),
+        },
+        Fact::ClockTrusted { seconds } => json!({ "seconds": seconds }),
         Fact::BatchRefused { client, batch_id, issuer, code } => {
             json!({ "batch_id": id(batch_id), "client": client, "issuer": issuer, "code": code })
         }

@@ -11,6 +11,7 @@ use postgres::{Client, Transaction};
 
 use super::super::LedgerError;
 use super::failure::{damaged, refused};
+use crate::failpoint::{self, Place};
 
 /// Makes appliances that start at once migrate one after the other ("SGNL").
 const ADVISORY_LOCK: i64 = 0x5347_4e4c;
@@ -183,7 +184,15 @@ pub(super) fn migrate(client: &mut Client) -> Result<(), LedgerError> {
             "DELETE FROM appliance WHERE alive_until < clock_timestamp() - interval '1 day'",
         )
         .map_err(refused)?;
-    transaction.commit().map_err(refused)
+    let is_new = found < known;
+    if is_new {
+        failpoint::pass(Place::MigrationWritten);
+    }
+    transaction.commit().map_err(refused)?;
+    if is_new {
+        failpoint::pass(Place::MigrationCommitted);
+    }
+    Ok(())
 }
 
 /// Refuses a database of another release, older or newer, and one of another program.

@@ -2,7 +2,7 @@
 
 use crate::wire::cbor::{Limits, gate};
 
-use super::{BatchIntended, Certificate, Entry, Fact, NotAnEntry};
+use super::{BatchIntended, Certificate, Entry, Fact, NotAnEntry, Peer};
 
 /// One of each.
 fn all() -> Vec<Fact> {
@@ -31,7 +31,14 @@ fn all() -> Vec<Fact> {
             rejected,
         })),
         Fact::BatchResumed { batch: 4, attempt: 2 },
-        Fact::BatchReleased { batch: 4 },
+        Fact::BatchReleased { batch: 4, code: Some("hsm".to_owned()) },
+        // As earlier releases wrote it.
+        Fact::BatchReleased { batch: 4, code: None },
+        refused(Peer::Client("moh-issuing".to_owned())),
+        refused(Peer::Officer("o".to_owned())),
+        refused(Peer::Stranger([12; 32])),
+        refused(Peer::Nobody),
+        Fact::ClockTrusted { seconds: 86_400 },
         Fact::BatchRefused {
             client: "moh-issuing".to_owned(),
             batch_id: [6; 16],
@@ -49,6 +56,10 @@ fn all() -> Vec<Fact> {
         },
         Fact::WindowClosed { by, issuer, reason },
     ]
+}
+
+fn refused(peer: Peer) -> Fact {
+    Fact::RequestsRefused { peer, code: "client.unknown".to_owned(), count: 7 }
 }
 
 fn certificate() -> Certificate {
@@ -89,7 +100,7 @@ fn a_certificates_entry_byte_by_byte() {
 #[test]
 fn what_is_no_entry_is_told_why() {
     // Other bytes, an event of a newer release and a missing member are told apart.
-    let entry = Entry { at: 1, fact: Fact::BatchReleased { batch: 4 } }.encode();
+    let entry = Entry { at: 1, fact: Fact::BatchReleased { batch: 4, code: None } }.encode();
     let changed = |from: &[u8], to: &[u8]| {
         let at = entry.windows(from.len()).position(|window| window == from).unwrap();
         let mut bytes = entry.clone();

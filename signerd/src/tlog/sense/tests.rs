@@ -51,7 +51,7 @@ fn the_usual_stories_are_not_odd() {
         signed(2, 3),                                  // 8
         Fact::BatchAnswered { batch: 2, attempt: 5 },  // 9
         intended(1),                                   // 10
-        Fact::BatchReleased { batch: 10 },             // 11
+        Fact::BatchReleased { batch: 10, code: None }, // 11
         intended(0),                                   // 12
         Fact::BatchAnswered { batch: 12, attempt: 1 }, // 13
         intended(7),                                   // 14
@@ -79,10 +79,10 @@ fn each_contradiction_is_found_at_its_entry() {
         (vec![intended(0), answered(1, 2)], (2, Oddity::Attempt { batch: 1, last: 1, found: 2 })),
         (vec![intended(0), answered(1, 1), answered(1, 1)], (3, not_open("batch.answered", 1))),
         (
-            vec![intended(0), Fact::BatchReleased { batch: 1 }, signed(1, 1)],
+            vec![intended(0), Fact::BatchReleased { batch: 1, code: None }, signed(1, 1)],
             (3, not_open("certificate.signed", 1)),
         ),
-        (vec![Fact::BatchReleased { batch: 4 }], (1, not_open("batch.released", 4))),
+        (vec![Fact::BatchReleased { batch: 4, code: None }], (1, not_open("batch.released", 4))),
         (
             vec![intended(1), Fact::BatchResumed { batch: 1, attempt: 1 }],
             (2, Oddity::Attempt { batch: 1, last: 1, found: 1 }),
