@@ -25,6 +25,8 @@ pub const WORKERS_MAX: u64 = 16;
 pub const SESSIONS_MAX: u64 = 32;
 /// Bounds of one PKCS#11 call: below 100 ms a busy HSM looks hung, above a minute a hung one works.
 pub const CALL_DEADLINE_MS: (u64, u64) = (100, 60_000);
+/// Bounds of a start: network HSMs have been seen to need 40 s.
+pub const START_DEADLINE_MS: (u64, u64) = (500, 300_000);
 /// Bounds of one request: callers keep their own time-outs of a few minutes at most.
 pub const REQUEST_DEADLINE_MS: (u64, u64) = (500, 120_000);
 /// Most batches that may wait: each holds up to 3,000 digests and a client's connection.
@@ -115,6 +117,12 @@ impl HsmConfig {
     #[must_use]
     pub fn request_deadline(&self) -> Duration {
         self.pool.request_deadline
+    }
+
+    /// Longest time that a start may take: module, log-in, and the proof of one key.
+    #[must_use]
+    pub fn start_deadline(&self) -> Duration {
+        self.pool.start_deadline
     }
 
     /// Most requests that may be in the front at once.
@@ -295,6 +303,7 @@ struct PoolLimits {
     workers: usize,
     sessions: usize,
     call_deadline: Duration,
+    start_deadline: Duration,
     request_deadline: Duration,
     queue_max: usize,
 }

@@ -27,6 +27,7 @@ use crate::QUEUE_MAX;
 use crate::REQUEST_DEADLINE_MS;
 use crate::SESSIONS_MAX;
 use crate::SOCKET_PATH_BYTES_MAX;
+use crate::START_DEADLINE_MS;
 use crate::Secret;
 use crate::SecretMechanism;
 use crate::Selector;
@@ -38,6 +39,7 @@ use crate::table::Table;
 const WORKERS_DEFAULT: u64 = 2;
 const SESSIONS_DEFAULT: u64 = 1;
 const CALL_DEADLINE_MS_DEFAULT: u64 = 5_000;
+const START_DEADLINE_MS_DEFAULT: u64 = 60_000;
 const REQUEST_DEADLINE_MS_DEFAULT: u64 = 10_000;
 const QUEUE_DEFAULT: u64 = 256;
 const PIN_LATCH_DEFAULT: &str = "state/pin-latch";
@@ -198,6 +200,7 @@ impl Pool {
                 workers: count(WORKERS_DEFAULT),
                 sessions: count(SESSIONS_DEFAULT),
                 call_deadline: Duration::from_millis(CALL_DEADLINE_MS_DEFAULT),
+                start_deadline: Duration::from_millis(START_DEADLINE_MS_DEFAULT),
                 request_deadline: Duration::from_millis(REQUEST_DEADLINE_MS_DEFAULT),
                 queue_max: count(QUEUE_DEFAULT),
             },
@@ -213,6 +216,7 @@ fn pool_section(mut table: Table<'_, '_>, base_dir: &Path) -> Option<Pool> {
     let workers = table.bounded("workers", WORKERS_DEFAULT, (1, WORKERS_MAX));
     let sessions = table.bounded("sessions", SESSIONS_DEFAULT, (1, SESSIONS_MAX));
     let call_ms = table.bounded("call_deadline_ms", CALL_DEADLINE_MS_DEFAULT, CALL_DEADLINE_MS);
+    let start_ms = table.bounded("start_deadline_ms", START_DEADLINE_MS_DEFAULT, START_DEADLINE_MS);
     let request_ms =
         table.bounded("request_deadline_ms", REQUEST_DEADLINE_MS_DEFAULT, REQUEST_DEADLINE_MS);
     let queue = table.bounded("queue_max", QUEUE_DEFAULT, (1, QUEUE_MAX));
@@ -234,7 +238,7 @@ fn pool_section(mut table: Table<'_, '_>, base_dir: &Path) -> Option<Pool> {
     }
     let front_user = front_user(&mut table);
     table.finish(
-        "workers, sessions, call_deadline_ms, request_deadline_ms, queue_max, pin_latch, \
+        "workers, sessions, call_deadline_ms, start_deadline_ms, request_deadline_ms, queue_max, pin_latch, \
          sockets, front_user",
     );
     Some(Pool {
@@ -242,6 +246,7 @@ fn pool_section(mut table: Table<'_, '_>, base_dir: &Path) -> Option<Pool> {
             workers,
             sessions: count(sessions),
             call_deadline: Duration::from_millis(call_ms),
+            start_deadline: Duration::from_millis(start_ms),
             request_deadline: Duration::from_millis(request_ms),
             queue_max: count(queue),
         },

@@ -15,6 +15,7 @@ file = "secrets/user-pin"
 workers = 3
 sessions = 2
 call_deadline_ms = 4000
+start_deadline_ms = 30000
 request_deadline_ms = 9000
 queue_max = 32
 pin_latch = "state/pin-latch"
@@ -46,6 +47,7 @@ fn a_complete_file_is_read_with_paths_from_its_folder() {
     assert_eq!(config.pin(), &PinSource::File("/srv/dev/secrets/user-pin".into()));
     assert_eq!((config.workers(), config.sessions(), config.queue_max()), (3, 2, 32));
     assert_eq!(config.call_deadline(), Duration::from_secs(4));
+    assert_eq!(config.start_deadline(), Duration::from_secs(30));
     assert_eq!(config.request_deadline(), Duration::from_secs(9));
     assert_eq!(config.pin_latch(), Path::new("/srv/dev/state/pin-latch"));
     assert_eq!(config.keys().count(), 2);
@@ -71,6 +73,7 @@ fn the_pool_section_may_be_left_out() {
     let config = parse(&text).unwrap();
     assert_eq!((config.workers(), config.sessions(), config.queue_max()), (2, 1, 256));
     assert_eq!(config.call_deadline(), Duration::from_secs(5));
+    assert_eq!(config.start_deadline(), Duration::from_secs(60));
     assert_eq!(config.request_deadline(), Duration::from_secs(10));
     assert_eq!(config.pin_latch(), Path::new("/srv/dev/state/pin-latch"));
 }

@@ -40,6 +40,8 @@ pub struct Metrics {
     pub loaded_at: IntGauge,
     /// `signerd_problems_total{code}`
     pub problems: IntCounterVec,
+    /// `signerd_hsm_signatures_refused_total`
+    pub signatures_refused: IntCounter,
     /// `signerd_idempotent_replays_total`
     pub replays: IntCounter,
     /// `signerd_rate_limited_total{client}`
@@ -148,6 +150,11 @@ impl Metrics {
                 "When the rules in force were read.",
             )?,
             problems: counters(&r, "problems_total", "Refused requests by code.", &["code"])?,
+            signatures_refused: counter(
+                &r,
+                "hsm_signatures_refused_total",
+                "Signatures of the token that did not verify; none left.",
+            )?,
             replays: counter(&r, "idempotent_replays_total", "Batches answered from the ledger.")?,
             rate_limited: counters(
                 &r,

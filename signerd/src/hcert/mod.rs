@@ -26,7 +26,7 @@ pub use envelope::{Envelope, EnvelopeError, NamedAlg, Place, Tagging};
 pub use judge::ClaimFault;
 pub use read::{Decoded, ReadError, Sizes, read};
 pub use schema::{SchemaFault, check as check_schema, kind_of};
-pub use seal::{Hcert, HcertError, Unsigned, prepare};
+pub use seal::{Hcert, HcertError, Refused, Signed, Unsigned, prepare};
 pub use signer::{
     Alg, CertificateError, EventKind, Kid, SignatureInvalid, SignerCertificate, UnknownAlg,
 };

@@ -123,6 +123,25 @@ impl Unsigned {
     /// # Errors
     /// An [`HcertError`]; nothing of the certificate leaves in that case.
     pub fn seal(self, signature: &[u8], signer: &SignerCertificate) -> Result<Hcert, HcertError> {
+        self.verify(signature, signer).map_err(|refused| refused.error)?.pack()
+    }
+
+    /// Verifies the signature, and that the signer may make this certificate.
+    ///
+    /// # Errors
+    /// The reason, with what is to be signed: another signature may be tried, this one never leaves.
+    pub fn verify(
+        self,
+        signature: &[u8],
+        signer: &SignerCertificate,
+    ) -> Result<Signed, Box<Refused>> {
+        match self.fits(signature, signer) {
+            Ok(()) => Ok(Signed { unsigned: self, signature: signature.to_vec() }),
+            Err(error) => Err(Box::new(Refused { unsigned: self, error })),
+        }
+    }
+
+    fn fits(&self, signature: &[u8], signer: &SignerCertificate) -> Result<(), HcertError> {
         if signer.kid() != self.kid || signer.alg() != self.alg {
             return Err(HcertError::SignerDiffers { signer: signer.kid(), prepared: self.kid });
         }
@@ -134,9 +153,36 @@ impl Unsigned {
         }
         judge::validity(self.issued_at, self.expires_at).map_err(HcertError::Claim)?;
         signer.verify_digest(&self.digest, signature)?;
-        let mut sign1 = self.sign1;
+        Ok(())
+    }
+}
+
+/// A certificate whose signature did not fit.
+#[derive(Debug)]
+pub struct Refused {
+    /// What was to be signed.
+    pub unsigned: Unsigned,
+    /// Why the signature was refused.
+    pub error: HcertError,
+}
+
+/// A certificate with a verified signature, not yet packed.
+#[derive(Debug)]
+pub struct Signed {
+    unsigned: Unsigned,
+    signature: Vec<u8>,
+}
+
+impl Signed {
+    /// Packs, reads back, and gives the certificate.
+    ///
+    /// # Errors
+    /// An [`HcertError`]; nothing of the certificate leaves in that case.
+    pub fn pack(self) -> Result<Hcert, HcertError> {
+        let Self { unsigned: Unsigned { sign1, alg, kid, digest, .. }, signature } = self;
+        let mut sign1 = sign1;
         let payload = sign1.payload.clone().unwrap_or_default();
-        sign1.signature = signature.to_vec();
+        sign1.signature.clone_from(&signature);
         let cose = sign1.to_tagged_vec().map_err(|e| HcertError::Encode(e.to_string()))?;
         let text = text::encode(&cose)?;
 
@@ -144,10 +190,9 @@ impl Unsigned {
         if back != cose {
             return Err(HcertError::ReadBack("bytes differ"));
         }
-        let expected =
-            judge::Expected { alg: self.alg, kid: self.kid, payload: &payload, signature };
+        let expected = judge::Expected { alg, kid, payload: &payload, signature: &signature };
         judge::envelope(&back, &expected).map_err(HcertError::ReadBack)?;
-        if judge::digest(&expected) != self.digest {
+        if judge::digest(&expected) != digest {
             return Err(HcertError::ReadBack("signed bytes differ"));
         }
         Ok(Hcert { text, cose_sha256: Sha256::digest(&cose).into() })

@@ -15,6 +15,8 @@
 //!     │ ◄────────────────────────────────────────────── │   digests: n × 32 bytes in one string
 //!     │  Signed {id, signatures, took_us}               │   in any order; signatures: n × the
 //!     │ ──────────────────────────────────────────────► │   key's length in one string
+//!     │  Prove                                          │   a signature did not verify: prove the
+//!     │ ◄────────────────────────────────────────────── │   keys before anything else is signed
 //!     │  Failed {id, kind, detail}                      │   this request only
 //!     │ ──────────────────────────────────────────────► │
 //!     │  Alive                                          │   from time to time, so that a stopped
@@ -38,7 +40,7 @@ use tokio::io::AsyncReadExt;
 use zeroize::Zeroizing;
 
 /// Version of these messages; both ends must agree.
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 /// Longest message: 64 signatures of RSA-4096 are 32 KiB, a Hello with 64 keys about 8 KiB.
 pub(crate) const FRAME_BYTES_MAX: usize = 128 * 1024;
 /// Length of a SHA-256 digest.
@@ -50,6 +52,8 @@ const HEADER_BYTES: usize = 4;
 pub(crate) enum ToWorker {
     /// Sign these digests with that key.
     Sign { id: u64, key: String, digests: Bytes },
+    /// A signature did not verify: prove every key before you sign on.
+    Prove,
 }
 
 /// From a worker to the front.

@@ -39,8 +39,9 @@ use super::pool::Shared;
 use super::start;
 use super::start::Process;
 
-/// Longest wait for a worker's Hello; the worker's own watchdog ends a hanging start before.
-const START_DEADLINE: Duration = Duration::from_secs(75);
+/// How much longer a worker's Hello is waited for than its start may take: its own watchdog is to end a
+/// hanging one.
+const HELLO_GRACE: Duration = Duration::from_secs(5);
 /// Wait before the second restart; it doubles from there.
 const BACK_OFF_FIRST: Duration = Duration::from_millis(100);
 /// Longest wait before a restart.
@@ -166,7 +167,10 @@ async fn start_one(slot: usize, shared: &Shared, process: &mut Process) -> Resul
     *process = worker.process;
     let (reader, writer) = worker.connection.into_split();
     let mut inlet = Inlet::new(reader);
-    let hello = timeout(START_DEADLINE, first_word(&mut inlet))
+    // The deadline is that of the log-in, and again that of each key.
+    let steps = u32::try_from(shared.config.keys().len()).unwrap_or(u32::MAX).saturating_add(1);
+    let start = shared.config.start_deadline().saturating_mul(steps).saturating_add(HELLO_GRACE);
+    let hello = timeout(start, first_word(&mut inlet))
         .await
         .map_err(|_| Fault::token("the worker did not become ready in time"))??;
     admit(&hello, shared)?;
@@ -250,6 +254,8 @@ impl Live {
     async fn converse(&mut self, shared: &Shared) -> Fault {
         let silence = shared.config.call_deadline();
         let mut heard = tokio::time::Instant::now();
+        // What was doubted before this worker proved its keys is not about it.
+        let mut doubts = shared.doubts.subscribe();
         loop {
             let work = shared.work.notified();
             tokio::pin!(work);
@@ -266,6 +272,11 @@ impl Live {
                     heard = tokio::time::Instant::now();
                     if let Err(fault) = self.hear(word, shared) {
                         return fault;
+                    }
+                }
+                Ok(()) = doubts.changed() => {
+                    if let Err(e) = self.say(&ToWorker::Prove, shared).await {
+                        return Fault::token(format!("the worker takes nothing more: {e}"));
                     }
                 }
                 () = &mut work, if has_room => {}
@@ -293,9 +304,14 @@ impl Live {
             let message = ToWorker::Sign { id, key: chunk.key().to_owned(), digests };
             // It is in flight before the first byte is, so that an error gives it back.
             self.in_flight.insert(id, (chunk, now));
-            let frame = ipc::frame(&message)?;
-            timeout(shared.config.call_deadline(), self.writer.write_all(&frame)).await??;
+            self.say(&message, shared).await?;
         }
+        Ok(())
+    }
+
+    async fn say(&mut self, message: &ToWorker, shared: &Shared) -> io::Result<()> {
+        let frame = ipc::frame(message)?;
+        timeout(shared.config.call_deadline(), self.writer.write_all(&frame)).await??;
         Ok(())
     }
 

@@ -57,6 +57,8 @@ pub(super) struct Shared {
     /// Held while a worker starts: one log-in at a time.
     pub(super) start_gate: tokio::sync::Mutex<()>,
     pub(super) phase: watch::Sender<Phase>,
+    /// Counts the signatures that did not verify.
+    pub(super) doubts: watch::Sender<u64>,
 }
 
 /// How far the pool is with its life.
@@ -104,6 +106,7 @@ impl Pool {
             secret: watch::Sender::new(None),
             start_gate: tokio::sync::Mutex::new(()),
             phase: watch::Sender::new(Phase::Open),
+            doubts: watch::Sender::new(0),
             config,
             config_path,
             program,
@@ -181,6 +184,11 @@ impl Pool {
             Ok(secret) => secret,
             Err(_) => Err(self.late()),
         }
+    }
+
+    /// Lets every worker prove its keys before it signs on: a signature of one of them did not verify.
+    pub fn doubt(&self) {
+        self.shared.doubts.send_modify(|doubts| *doubts = doubts.wrapping_add(1));
     }
 
     /// How the pool is now; never waits.

@@ -14,7 +14,7 @@ use super::judge::Judged;
 use super::plan::Plan;
 use super::{Batch, IssueError, Issuing, Rules};
 use crate::cpu;
-use crate::hcert::{self, Claims, Hcert, Unsigned};
+use crate::hcert::{self, Claims, Hcert, HcertError, Refused, Unsigned};
 
 /// How many certificates travel together? Enough to keep every worker busy while the chunk before is
 /// verified, few enough that the last chunk of a batch is short.
@@ -77,13 +77,41 @@ impl Chunk {
         // The semaphore is never closed; the place is free again once the signatures are back.
         let place = self.window.acquire().await.map_err(|_| cpu::Lost)?;
         let signer = Arc::clone(&self.signer);
-        let rules = self.rules;
+        let rules = Arc::clone(&self.rules);
         let (unsigned, digests) =
             cpu::run(move || encode(&signer, &claims, rules.policy.catalogue())).await??;
         let signatures = self.app.pool.sign(&self.key, digests).await?;
         drop(place);
-        let signer = self.signer;
-        cpu::run(move || seal(&signer, unsigned, &signatures)).await?
+        let signer = Arc::clone(&self.signer);
+        let Sealed { mut hcerts, refused } =
+            cpu::run(move || seal(&signer, number(unsigned), &signatures)).await??;
+        if !refused.is_empty() {
+            hcerts.extend(self.sign_again(refused).await?);
+            hcerts.sort_by_key(|(place, _)| *place);
+        }
+        Ok(hcerts.into_iter().map(|(_, hcert)| hcert).collect())
+    }
+
+    /// Has signed once more what came with a signature that does not verify: a bit that fell over in a device
+    /// or on the way. Meanwhile every worker proves its keys; a second one is the batch's end.
+    async fn sign_again(
+        &self,
+        refused: Vec<Numbered<Refused>>,
+    ) -> Result<Vec<Numbered<Hcert>>, IssueError> {
+        let count = refused.len();
+        log::error!(count, key:% = self.key; "the token gave signatures that do not verify; none left, they are made again");
+        self.app.metrics.signatures_refused.inc_by(u64::try_from(count).unwrap_or(u64::MAX));
+        self.app.pool.doubt();
+        let unsigned: Vec<_> =
+            refused.into_iter().map(|(place, refused)| (place, refused.unsigned)).collect();
+        let digests = unsigned.iter().map(|(_, unsigned)| unsigned.digest()).collect();
+        let signatures = self.app.pool.sign(&self.key, digests).await?;
+        let signer = Arc::clone(&self.signer);
+        let sealed = cpu::run(move || seal(&signer, unsigned, &signatures)).await??;
+        match sealed.refused.into_iter().next() {
+            Some((_, refused)) => Err(refused.error.into()),
+            None => Ok(sealed.hcerts),
+        }
     }
 }
 
@@ -102,12 +130,35 @@ fn encode(
     Ok((unsigned, digests))
 }
 
-/// Verifies, packs and reads back; a signature that does not verify ends here.
+/// With its place in the chunk.
+type Numbered<T> = (usize, T);
+
+fn number<T>(values: Vec<T>) -> Vec<Numbered<T>> {
+    values.into_iter().enumerate().collect()
+}
+
+/// What became of a chunk.
+struct Sealed {
+    hcerts: Vec<Numbered<Hcert>>,
+    /// Those whose signature does not verify.
+    refused: Vec<Numbered<Refused>>,
+}
+
+/// Verifies, packs and reads back.
 fn seal(
     signer: &hcert::SignerCertificate,
-    unsigned: Vec<Unsigned>,
+    unsigned: Vec<Numbered<Unsigned>>,
     signatures: &[Vec<u8>],
-) -> Result<Vec<Hcert>, IssueError> {
-    let pairs = unsigned.into_iter().zip(signatures);
-    pairs.map(|(unsigned, signature)| Ok(unsigned.seal(signature, signer)?)).collect()
+) -> Result<Sealed, IssueError> {
+    let mut sealed = Sealed { hcerts: Vec::with_capacity(unsigned.len()), refused: Vec::new() };
+    for ((place, unsigned), signature) in unsigned.into_iter().zip(signatures) {
+        match unsigned.verify(signature, signer) {
+            Ok(verified) => sealed.hcerts.push((place, verified.pack()?)),
+            Err(refused) if matches!(refused.error, HcertError::Signature(_)) => {
+                sealed.refused.push((place, *refused));
+            }
+            Err(refused) => return Err(refused.error.into()),
+        }
+    }
+    Ok(sealed)
 }

@@ -7,6 +7,7 @@ use std::fmt;
 
 use cryptoki::error::Error;
 
+use super::ladder::Rung;
 use crate::hsm::FaultKind;
 
 /// A fault that ends the worker, or the start of it.
@@ -14,26 +15,45 @@ use crate::hsm::FaultKind;
 pub(super) struct Fault {
     kind: FaultKind,
     detail: String,
+    /// The lowest rung that can mend it.
+    rung: Rung,
 }
 
 impl Fault {
+    /// A call failed.
+    pub(super) fn call(what: impl fmt::Display, error: &Error) -> Self {
+        let rung = Rung::of(error);
+        Self { kind: FaultKind::Token, detail: format!("{what}: {}", brief(error)), rung }
+    }
+
     /// The machine or token does not fit `hsm.toml`; an operator must act.
     pub(super) fn config(
         subject: impl fmt::Display,
         problem: impl fmt::Display,
         remedy: impl fmt::Display,
     ) -> Self {
-        Self { kind: FaultKind::Config, detail: format!("{subject}: {problem}; {remedy}") }
+        let detail = format!("{subject}: {problem}; {remedy}");
+        Self { kind: FaultKind::Config, detail, rung: Rung::Session }
     }
 
     /// The PIN was refused, or must not be tried.
     pub(super) fn pin(detail: impl Into<String>) -> Self {
-        Self { kind: FaultKind::Pin, detail: detail.into() }
+        Self { kind: FaultKind::Pin, detail: detail.into(), rung: Rung::Process }
     }
 
     /// The token or something on the way to it failed; starting again may cure it.
     pub(super) fn token(detail: impl Into<String>) -> Self {
-        Self { kind: FaultKind::Token, detail: detail.into() }
+        Self { kind: FaultKind::Token, detail: detail.into(), rung: Rung::Session }
+    }
+
+    /// The same, with that rung.
+    pub(super) fn at(self, rung: Rung) -> Self {
+        Self { rung, ..self }
+    }
+
+    /// The lowest rung that can mend it.
+    pub(super) const fn rung(&self) -> Rung {
+        self.rung
     }
 
     pub(super) const fn kind(&self) -> FaultKind {

@@ -27,9 +27,12 @@ use hsm_config::Key;
 use super::certificate::POINT_BYTES;
 use super::certificate::PublicKey;
 use super::fault::Fault;
-use super::fault::brief;
+use super::ladder::Rung;
 use super::token;
+use super::token::Calling;
+use super::token::Era;
 use super::token::Token;
+use super::watchdog::Watched;
 use crate::hsm::ipc::DIGEST_BYTES;
 
 /// What a key signs to prove itself; it is no CBOR of a certificate and so can never be one.
@@ -39,7 +42,15 @@ const PROOF: &[u8] = b"signerd proof of key, version 1";
 pub(super) struct Lane {
     token: Arc<Token>,
     session: Session,
+    era: Era,
     keys: HashMap<String, BoundKey>,
+}
+
+/// A lane that was given up: what a new one needs.
+pub(super) struct Lost {
+    token: Arc<Token>,
+    era: Era,
+    wanted: Vec<Wanted>,
 }
 
 struct BoundKey {
@@ -49,41 +60,57 @@ struct BoundKey {
     key: Key,
 }
 
+/// A key that has to be found.
+struct Wanted {
+    name: String,
+    key: Key,
+    public: Arc<PublicKey>,
+}
+
 /// Why there is no signature.
 pub(super) enum SignError {
     /// This lane has no such key.
     UnknownKey,
     /// The token failed; the lane must be renewed.
-    Token(String),
+    Token(Fault),
 }
 
 impl Lane {
-    pub(super) fn open(token: Arc<Token>, config: &HsmConfig) -> Result<Self, Fault> {
+    pub(super) fn open(
+        token: &Arc<Token>,
+        config: &HsmConfig,
+        watched: &Watched<'_>,
+    ) -> Result<Self, Fault> {
         let mut wanted = Vec::new();
         for (name, key) in config.keys() {
-            let public = PublicKey::of_certificate(key.certificate(), key.algorithm())?;
-            wanted.push((name.to_owned(), key.clone(), Arc::new(public)));
+            let public = Arc::new(PublicKey::of_certificate(key.certificate(), key.algorithm())?);
+            wanted.push(Wanted { name: name.to_owned(), key: key.clone(), public });
         }
-        Self::bind(token, wanted)
+        Self::bind(Arc::clone(token), &wanted, watched)
     }
 
-    fn bind(token: Arc<Token>, wanted: Vec<(String, Key, Arc<PublicKey>)>) -> Result<Self, Fault> {
-        let session = token
-            .session()
-            .map_err(|e| Fault::token(format!("no session opens: {}", brief(&e))))?;
+    fn bind(token: Arc<Token>, wanted: &[Wanted], watched: &Watched<'_>) -> Result<Self, Fault> {
+        let calling = token.calling();
+        let era = calling.era();
+        let session = calling.session().map_err(|e| Fault::call("no session opens", &e))?;
         let mut keys = HashMap::with_capacity(wanted.len());
-        for (name, key, public) in wanted {
-            let bound = BoundKey::bind(&session, &name, key, public)?;
-            keys.insert(name, bound);
+        for Wanted { name, key, public } in wanted {
+            watched.again();
+            let bound = BoundKey::bind(&session, name, key.clone(), Arc::clone(public))?;
+            keys.insert(name.clone(), bound);
         }
-        Ok(Self { token, session, keys })
+        drop(calling);
+        Ok(Self { token, session, era, keys })
     }
 
-    /// A new session of the same log-in, with the same keys found and proved again.
-    pub(super) fn renew(self) -> Result<Self, Fault> {
-        let wanted = self.keys.into_iter().map(|(name, k)| (name, k.key, k.public)).collect();
-        drop(self.session);
-        Self::bind(self.token, wanted)
+    /// Gives the session up.
+    pub(super) fn lose(self) -> Lost {
+        let Self { token, session, era, keys } = self;
+        token.close(session, era);
+        let wanted = keys.into_iter();
+        let wanted =
+            wanted.map(|(name, BoundKey { key, public, .. })| Wanted { name, key, public });
+        Lost { token, era, wanted: wanted.collect() }
     }
 
     pub(super) fn token(&self) -> &Token {
@@ -103,13 +130,37 @@ impl Lane {
         digest: &[u8; DIGEST_BYTES],
     ) -> Result<Vec<u8>, SignError> {
         let key = self.keys.get(key).ok_or(SignError::UnknownKey)?;
-        key.sign(&self.session, digest)
+        let _calling = self.calling()?;
+        key.sign(&self.session, digest).map_err(SignError::Token)
     }
 
     /// Proves one key by a verified signature: the only thing that shows that a token is well.
     pub(super) fn prove(&self, key: &str) -> Result<(), SignError> {
         let key = self.keys.get(key).ok_or(SignError::UnknownKey)?;
-        key.prove(&self.session)
+        let _calling = self.calling()?;
+        key.prove(&self.session).map_err(SignError::Token)
+    }
+
+    /// Handles of an earlier era may be other objects' now.
+    fn calling(&self) -> Result<Calling<'_>, SignError> {
+        let calling = self.token.calling();
+        if calling.era() == self.era {
+            return Ok(calling);
+        }
+        Err(SignError::Token(Fault::token("another session has logged in again meanwhile")))
+    }
+}
+
+impl Lost {
+    /// Makes anew what the rung says, and then a session with every key found and proved.
+    pub(super) fn climb(&self, rung: Rung, watched: &Watched<'_>) -> Result<Lane, Fault> {
+        match rung {
+            Rung::Session => {}
+            Rung::LogIn => self.token.log_in_again(self.era)?,
+            Rung::Module => self.token.initialise_again(self.era)?,
+            Rung::Process => return Err(Fault::token("the module is beyond help")),
+        }
+        Lane::bind(Arc::clone(&self.token), &self.wanted, watched)
     }
 }
 
@@ -127,12 +178,12 @@ impl BoundKey {
         bound.compare_public(session, &subject)?;
         match bound.prove(session) {
             Ok(()) => Ok(bound),
-            Err(SignError::Token(detail)) => Err(Fault::config(
+            Err(fault) => Err(Fault::config(
                 subject,
-                format!("it fails its proof: {detail}"),
+                format!("it fails its proof: {}", fault.detail()),
                 format!("the token must sign {} with it", bound.algorithm.name()),
-            )),
-            Err(SignError::UnknownKey) => Err(Fault::token("a key was lost while it was bound")),
+            )
+            .at(fault.rung())),
         }
     }
 
@@ -148,9 +199,9 @@ impl BoundKey {
             AttributeType::Sign,
             AttributeType::AlwaysAuthenticate,
         ];
-        let attributes = session.get_attributes(self.handle, &types).map_err(|e| {
-            Fault::token(format!("{subject}: its attributes cannot be read: {}", brief(&e)))
-        })?;
+        let attributes = session
+            .get_attributes(self.handle, &types)
+            .map_err(|e| Fault::call(format!("{subject}: its attributes cannot be read"), &e))?;
         for attribute in attributes {
             let (problem, remedy) = match attribute {
                 Attribute::KeyType(found) if found != wanted_type => {
@@ -213,26 +264,26 @@ impl BoundKey {
         ))
     }
 
-    fn prove(&self, session: &Session) -> Result<(), SignError> {
+    fn prove(&self, session: &Session) -> Result<(), Fault> {
         let hashed = digest::digest(&digest::SHA256, PROOF);
         let hashed = <[u8; DIGEST_BYTES]>::try_from(hashed.as_ref())
-            .map_err(|_| SignError::Token("no digest".to_owned()))?;
+            .map_err(|_| Fault::token("no digest"))?;
         let signature = self.sign(session, &hashed)?;
         if self.public.verifies(PROOF, &signature) {
             return Ok(());
         }
         let path = self.key.certificate().display();
-        Err(SignError::Token(format!("its signature does not verify with {path}")))
+        Err(Fault::token(format!("its signature does not verify with {path}")))
     }
 
-    fn sign(&self, session: &Session, digest: &[u8; DIGEST_BYTES]) -> Result<Vec<u8>, SignError> {
+    fn sign(&self, session: &Session, digest: &[u8; DIGEST_BYTES]) -> Result<Vec<u8>, Fault> {
         let signature = session
             .sign(&mechanism(self.algorithm), self.handle, digest)
-            .map_err(|e| SignError::Token(brief(&e)))?;
+            .map_err(|e| Fault::call("no signature", &e))?;
         let wanted = self.public.signature_bytes();
         if signature.len() != wanted {
             let got = signature.len();
-            return Err(SignError::Token(format!("a signature of {got} bytes, not {wanted}")));
+            return Err(Fault::token(format!("a signature of {got} bytes, not {wanted}")));
         }
         Ok(signature)
     }

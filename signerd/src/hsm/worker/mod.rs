@@ -16,6 +16,9 @@ mod certificate;
 mod channel;
 mod fault;
 mod key;
+mod ladder;
+mod log_in;
+mod secret;
 mod serve;
 mod token;
 mod watchdog;
@@ -28,7 +31,6 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
 use hsm_config::HsmConfig;
 use rustix::process::DumpableBehavior;
@@ -36,11 +38,9 @@ use rustix::process::Signal;
 
 use channel::Fronts;
 use fault::Fault;
+use key::Lane;
 use token::Token;
 use watchdog::Watchdog;
-
-/// Longest start: module, log-in and a proof of every key; network HSMs have been seen to need 40 s.
-const START_DEADLINE: Duration = Duration::from_secs(60);
 
 /// What `signerd hsm-worker` is told on its command line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,7 +82,7 @@ pub fn run(args: &WorkerArgs) -> ExitCode {
 
 fn work(args: &WorkerArgs) -> Result<(), Fault> {
     let config = match read_config(&args.config) {
-        Ok(config) => config,
+        Ok(config) => Arc::new(config),
         Err(fault) => {
             if args.channel == Channel::Tether {
                 channel::tethered().and_then(|outlet| outlet.bid_farewell(&fault)).ok();
@@ -98,10 +98,11 @@ fn work(args: &WorkerArgs) -> Result<(), Fault> {
     let mut front = fronts.next()?;
     let watchdog = Watchdog::start(config.sessions(), config.call_deadline(), front.outlet());
     let lanes = {
-        let _watched = watchdog.watch(0, START_DEADLINE);
-        Token::open(&config).and_then(|token| {
+        let watched = watchdog.watch(0, config.start_deadline());
+        Token::open(Arc::clone(&config)).and_then(|token| {
             let token = Arc::new(token);
-            (0..config.sessions()).map(|_| token.lane(&config)).collect::<Result<Vec<_>, _>>()
+            let lanes = (0..config.sessions()).map(|_| Lane::open(&token, &config, &watched));
+            lanes.collect::<Result<Vec<_>, _>>()
         })
     };
     let lanes = match lanes {

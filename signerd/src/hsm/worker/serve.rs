@@ -1,8 +1,9 @@
 //! The daily work: requests from the connection to the session threads, answers back.
 //!
 //! One thread per lane takes from one bounded queue, so any free session serves the next request.
-//! A lane that fails is renewed once and the digest tried again; if that fails, too, the worker
-//! ends and the front starts another. An idle lane proves one of its keys from time to time: it
+//! A lane that fails climbs the ladder once and the digest is tried again; if that fails, too, the worker
+//! ends and the front starts another. Where the front doubts what was signed, every lane proves its keys
+//! before it signs again. An idle lane proves one of its keys from time to time: it
 //! keeps connections through firewalls alive and shows a lost token before a request does.
 
 use std::collections::VecDeque;
@@ -23,6 +24,7 @@ use super::end_now;
 use super::fault::Fault;
 use super::key::Lane;
 use super::key::SignError;
+use super::ladder::Rung;
 use super::say;
 use super::watchdog::Watchdog;
 use crate::hsm::FaultKind;
@@ -75,6 +77,7 @@ pub(super) fn serve(
             queue: Arc::clone(&station.queue),
             watchdog: watchdog.clone(),
             call_deadline: config.call_deadline(),
+            start_deadline: config.start_deadline(),
         };
         std::thread::spawn(move || worker.work(lane));
     }
@@ -106,6 +109,7 @@ impl Station {
                         job.fail(FaultKind::Token, "the worker's queue is full");
                     }
                 }
+                Ok(Some(ToWorker::Prove)) => self.queue.doubt(),
                 Ok(None) => return Ok(()),
                 Err(e) => {
                     say(&format!("the front cannot be understood: {e}"));
@@ -135,35 +139,63 @@ impl Job {
     }
 }
 
+/// What a session thread does next.
+enum Next {
+    /// Signs.
+    Job(Job),
+    /// Proves every key: somebody doubts the signatures of this worker.
+    Doubt,
+    /// Proves a key, after a rest.
+    Rest,
+}
+
 #[derive(Default)]
 struct Queue {
-    jobs: Mutex<VecDeque<Job>>,
+    waiting: Mutex<Waiting>,
     filled: Condvar,
+}
+
+#[derive(Default)]
+struct Waiting {
+    jobs: VecDeque<Job>,
+    /// How often the front has doubted.
+    doubts: u64,
 }
 
 impl Queue {
     fn put(&self, job: Job) -> Result<(), Job> {
-        let mut jobs = self.jobs();
-        if jobs.len() >= QUEUE_MAX {
+        let mut waiting = self.waiting();
+        if waiting.jobs.len() >= QUEUE_MAX {
             return Err(job);
         }
-        jobs.push_back(job);
+        waiting.jobs.push_back(job);
         self.filled.notify_one();
         Ok(())
     }
 
-    /// The next job, or nothing after a rest.
-    fn take(&self, rest: Duration) -> Option<Job> {
-        let jobs = self.jobs();
-        let (mut jobs, _) = self
-            .filled
-            .wait_timeout_while(jobs, rest, |jobs| jobs.is_empty())
-            .unwrap_or_else(PoisonError::into_inner);
-        jobs.pop_front()
+    /// Lets every lane prove its keys before it signs again.
+    fn doubt(&self) {
+        let mut waiting = self.waiting();
+        waiting.doubts = waiting.doubts.wrapping_add(1);
+        self.filled.notify_all();
     }
 
-    fn jobs(&self) -> MutexGuard<'_, VecDeque<Job>> {
-        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    /// What to do next, for a lane that has answered so many doubts.
+    fn take(&self, answered: &mut u64) -> Next {
+        let idle = |waiting: &mut Waiting| waiting.jobs.is_empty() && waiting.doubts == *answered;
+        let (mut waiting, _) = self
+            .filled
+            .wait_timeout_while(self.waiting(), PROOF_INTERVAL, idle)
+            .unwrap_or_else(PoisonError::into_inner);
+        if waiting.doubts != *answered {
+            *answered = waiting.doubts;
+            return Next::Doubt;
+        }
+        waiting.jobs.pop_front().map_or(Next::Rest, Next::Job)
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -174,15 +206,18 @@ struct Session {
     queue: Arc<Queue>,
     watchdog: Watchdog,
     call_deadline: Duration,
+    start_deadline: Duration,
 }
 
 impl Session {
     fn work(self, mut lane: Lane) {
         let mut canaries = self.keys.iter().cycle();
+        let mut doubts = 0;
         loop {
-            let outcome = match self.queue.take(PROOF_INTERVAL) {
-                Some(job) => self.serve(lane, &job),
-                None => self.prove(lane, canaries.next()),
+            let outcome = match self.queue.take(&mut doubts) {
+                Next::Job(job) => self.serve(lane, &job),
+                Next::Doubt => self.prove(lane, &self.keys),
+                Next::Rest => self.prove(lane, canaries.next()),
             };
             match outcome {
                 Ok(kept) => lane = kept,
@@ -216,52 +251,74 @@ impl Session {
         Ok(lane)
     }
 
-    /// Signs, with one renewal of the lane; nothing where the key is unknown.
+    /// Signs, with one recovery of the lane; nothing where the key is unknown.
     fn sign(
         &self,
         lane: Lane,
         key: &str,
         digest: &[u8; DIGEST_BYTES],
     ) -> Result<(Lane, Option<Vec<u8>>), Fault> {
-        let first = {
-            let _watched = self.watchdog.watch(self.number, self.call_deadline);
-            lane.sign(key, digest)
-        };
-        match first {
+        let lane = match self.try_to_sign(&lane, key, digest) {
             Ok(signature) => return Ok((lane, Some(signature))),
             Err(SignError::UnknownKey) => return Ok((lane, None)),
-            Err(SignError::Token(detail)) => say(&format!("session renewed: {detail}")),
-        }
-        let lane = self.renew(lane)?;
-        let _watched = self.watchdog.watch(self.number, self.call_deadline);
-        match lane.sign(key, digest) {
+            Err(SignError::Token(fault)) => self.recover(lane, fault)?,
+        };
+        match self.try_to_sign(&lane, key, digest) {
             Ok(signature) => Ok((lane, Some(signature))),
             Err(SignError::UnknownKey) => Ok((lane, None)),
-            Err(SignError::Token(detail)) => Err(Fault::token(detail)),
+            Err(SignError::Token(fault)) => Err(fault),
         }
     }
 
-    fn prove(&self, lane: Lane, key: Option<&String>) -> Result<Lane, Fault> {
-        let Some(key) = key else { return Ok(lane) };
-        let outcome = {
-            let _watched = self.watchdog.watch(self.number, self.call_deadline);
-            lane.prove(key)
-        };
-        match outcome {
-            Ok(()) | Err(SignError::UnknownKey) => Ok(lane),
-            Err(SignError::Token(detail)) => {
-                say(&format!("session renewed after a proof failed: {detail}"));
-                self.renew(lane)
+    fn try_to_sign(
+        &self,
+        lane: &Lane,
+        key: &str,
+        digest: &[u8; DIGEST_BYTES],
+    ) -> Result<Vec<u8>, SignError> {
+        let _watched = self.watchdog.watch(self.number, self.call_deadline);
+        lane.sign(key, digest)
+    }
+
+    /// Proves keys, and recovers the lane, which proves them all again, where one fails.
+    fn prove<'k>(
+        &self,
+        lane: Lane,
+        keys: impl IntoIterator<Item = &'k String>,
+    ) -> Result<Lane, Fault> {
+        for key in keys {
+            let outcome = {
+                let _watched = self.watchdog.watch(self.number, self.call_deadline);
+                lane.prove(key)
+            };
+            if let Err(SignError::Token(fault)) = outcome {
+                return self.recover(lane, fault);
             }
         }
+        Ok(lane)
     }
 
-    fn renew(&self, lane: Lane) -> Result<Lane, Fault> {
-        // Finding and proving makes a dozen calls for each key.
-        let calls = u32::try_from(self.keys.len()).unwrap_or(1).saturating_mul(4).max(4);
-        let deadline = self.call_deadline.saturating_mul(calls).min(super::START_DEADLINE);
-        let _watched = self.watchdog.watch(self.number, deadline);
-        lane.renew()
+    /// Climbs the ladder until the lane signs again.
+    fn recover(&self, lane: Lane, mut fault: Fault) -> Result<Lane, Fault> {
+        let lost = lane.lose();
+        let mut rung = fault.rung();
+        loop {
+            // A token that refuses the PIN, or nothing that can be done here.
+            if fault.kind() == FaultKind::Pin || rung == Rung::Process {
+                return Err(fault);
+            }
+            say(&format!("{} made anew: {}", rung.name(), fault.detail()));
+            let deadline = match rung {
+                Rung::Session => self.call_deadline,
+                Rung::LogIn | Rung::Module | Rung::Process => self.start_deadline,
+            };
+            let watched = self.watchdog.watch(self.number, deadline);
+            match lost.climb(rung, &watched) {
+                Ok(lane) => return Ok(lane),
+                Err(next) => fault = next,
+            }
+            rung = rung.next().max(fault.rung());
+        }
     }
 
     fn give_up(&self, fault: &Fault) -> ! {

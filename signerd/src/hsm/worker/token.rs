@@ -1,96 +1,98 @@
-//! The module loaded, the token found, logged in once.
+//! The module initialised, the token found, the process logged in; and each of these again.
 //!
 //! In goes the configuration, out comes a [`Token`] that opens sessions. The order is the promise:
 //! the latch is looked at before the module is loaded, the token's own flags before the PIN is
-//! read, and the PIN is tried once, on a session that stays open so that the log-in does. Log-ins of
-//! all processes of the machine are serialised by a lock file, because SoftHSM rewrites its token
-//! then. The module is never finalised and never unloaded: several crash at it.
+//! read, and the PIN is tried once, on a session that stays open so that the log-in does. What a lane has
+//! found belongs to an [`Era`]: whoever makes the log-in or the module anew begins another one, and handles
+//! of an earlier one are not used, nor closed where they may be somebody else's by then. The module is never
+//! unloaded, and finalised only where nothing less has helped: several crash at it.
 
-use std::fs::File;
-use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::Mutex;
-use std::time::Duration;
+use std::sync::PoisonError;
+use std::sync::RwLock;
+use std::sync::RwLockReadGuard;
+use std::sync::RwLockWriteGuard;
 
 use cryptoki::context::CInitializeArgs;
 use cryptoki::context::CInitializeFlags;
 use cryptoki::context::Pkcs11;
 use cryptoki::error::Error;
 use cryptoki::error::RvError;
-use cryptoki::mechanism::Mechanism;
 use cryptoki::object::Attribute;
 use cryptoki::object::ObjectClass;
 use cryptoki::session::Session;
-use cryptoki::session::UserType;
 use cryptoki::slot::Limit;
 use cryptoki::slot::Slot;
 use cryptoki::slot::TokenInfo;
-use cryptoki::types::AuthPin;
 use hsm_config::HsmConfig;
-use hsm_config::PinSource;
-use hsm_config::Secret;
-use hsm_config::SecretMechanism;
 use hsm_config::Selector;
-use sha2::Digest as _;
-use sha2::Sha256;
 use zeroize::Zeroizing;
 
 use super::fault::Fault;
 use super::fault::brief;
-use super::key::Lane;
+use super::log_in::Turn;
+use super::log_in::latched;
+use super::log_in::log_in;
+use super::secret;
 use crate::hsm::TOKEN_SECRET_BYTES;
-use crate::hsm::latch;
-
-/// What the token's secret key authenticates to make the ledger's secret; changing it would make
-/// every pseudonym of a ledger unknown.
-const SECRET_DOMAIN: &[u8] = b"signerd token secret, version 1";
-/// How often a log-in that failed without a verdict on the PIN is tried again.
-const LOG_IN_RETRIES: u32 = 2;
-/// Wait before that; the disturbance is another process that logs in.
-const LOG_IN_PAUSE: Duration = Duration::from_millis(200);
-/// Longest PIN; PKCS#11 tokens take up to 255 bytes.
-const PIN_BYTES_MAX: usize = 255;
 
 /// A token with an open log-in.
 pub(super) struct Token {
     pkcs11: Pkcs11,
-    slot: Slot,
+    config: Arc<HsmConfig>,
     module: String,
     name: String,
     secret: Zeroizing<[u8; TOKEN_SECRET_BYTES]>,
+    /// Read by who makes calls, written by who makes it anew: no call is under way then.
+    access: RwLock<Access>,
+}
+
+/// The way to the token as it is now.
+struct Access {
+    era: Era,
+    slot: Slot,
     /// Keeps the log-in: closing the last session of an application logs it out.
-    _keeper: Mutex<Session>,
+    keeper: Mutex<Option<Session>>,
+}
+
+/// How often module and log-in were made anew.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) struct Era {
+    module: u32,
+    log_in: u32,
+}
+
+/// Calls may be made: nobody makes log-in or module anew meanwhile.
+pub(super) struct Calling<'t> {
+    token: &'t Token,
+    access: RwLockReadGuard<'t, Access>,
 }
 
 impl Token {
     /// Loads the module, finds the token and logs in.
-    pub(super) fn open(config: &HsmConfig) -> Result<Self, Fault> {
-        refuse_if_latched(config)?;
-        let lock = latch::lock_log_in(config).map_err(|e| {
-            let remedy = "let the worker's user write in that folder";
-            Fault::config(config.pin_latch().display(), e, remedy)
-        })?;
-        // Another process may have latched while this one waited for the lock.
-        refuse_if_latched(config)?;
-        let pkcs11 = load(config)?;
-        let (slot, info) = find(&pkcs11, config)?;
-        check(&info, config)?;
-        let keeper = pkcs11.open_ro_session(slot).map_err(|e| failed("no session opens", &e))?;
-        log_in(&keeper, config)?;
-        drop::<File>(lock);
+    pub(super) fn open(config: Arc<HsmConfig>) -> Result<Self, Fault> {
+        let turn = Turn::take(&config)?;
+        let pkcs11 = load(&config)?;
+        initialise(&pkcs11, &config)?;
+        let (access, info) = enter(&pkcs11, &config, &turn, Era::default())?;
+        drop(turn);
         let module = pkcs11.get_library_info().map_or_else(
             |_| "unknown".to_owned(),
             |info| format!("{} {}", trimmed(info.library_description()), info.library_version()),
         );
-        let secret = derive_secret(&keeper, config.secret())?;
+        let secret = {
+            let keeper = access.keeper.lock().unwrap_or_else(PoisonError::into_inner);
+            let session = keeper.as_ref().ok_or_else(|| Fault::token("there is no session"))?;
+            secret::derive(session, config.secret())?
+        };
         Ok(Self {
             name: format!("{} {}", trimmed(info.label()), trimmed(info.serial_number())),
             pkcs11,
-            slot,
+            config,
             module,
             secret,
-            _keeper: Mutex::new(keeper),
+            access: RwLock::new(access),
         })
     }
 
@@ -109,25 +111,76 @@ impl Token {
         &self.secret
     }
 
-    /// A further session; read-only, since signing changes nothing.
-    pub(super) fn session(&self) -> Result<Session, Error> {
-        self.pkcs11.open_ro_session(self.slot)
+    /// Begins a call, or several; not to be nested.
+    pub(super) fn calling(&self) -> Calling<'_> {
+        Calling { token: self, access: self.access.read().unwrap_or_else(PoisonError::into_inner) }
     }
 
-    /// A session with every key found, bound and proved.
-    pub(super) fn lane(self: &Arc<Self>, config: &HsmConfig) -> Result<Lane, Fault> {
-        Lane::open(Arc::clone(self), config)
+    /// Closes a session, unless its handle may be another one's by now.
+    pub(super) fn close(&self, session: Session, era: Era) {
+        let calling = self.calling();
+        if calling.era().module == era.module {
+            drop(session);
+        } else {
+            std::mem::forget(session);
+        }
+    }
+
+    /// Logs in again, unless somebody has since this era.
+    pub(super) fn log_in_again(&self, era: Era) -> Result<(), Fault> {
+        let turn = Turn::take(&self.config)?;
+        let mut access = self.anew();
+        if access.era != era {
+            return Ok(());
+        }
+        let failed = |what: &str, error: Error| Fault::call(what, &error);
+        let info = self.pkcs11.get_token_info(access.slot);
+        check(&info.map_err(|e| failed("the token does not say how it is", e))?, &self.config)?;
+        let keeper = self.pkcs11.open_ro_session(access.slot);
+        let keeper = keeper.map_err(|e| failed("no session opens", e))?;
+        log_in(&turn, &keeper, &self.config)?;
+        access.era.log_in = access.era.log_in.wrapping_add(1);
+        // The one before goes only now: between two sessions the log-in would be lost again.
+        access.keeper = Mutex::new(Some(keeper));
+        Ok(())
+    }
+
+    /// Finalises and initialises the module and logs in, unless somebody has since this era.
+    pub(super) fn initialise_again(&self, era: Era) -> Result<(), Fault> {
+        let turn = Turn::take(&self.config)?;
+        let mut access = self.anew();
+        if access.era.module != era.module {
+            return Ok(());
+        }
+        let next = Era { module: era.module.wrapping_add(1), log_in: 0 };
+        // From here on handles of before are nobody's, whatever else comes.
+        access.era = next;
+        std::mem::forget(access.keeper.lock().unwrap_or_else(PoisonError::into_inner).take());
+        match self.pkcs11.clone().finalize() {
+            Ok(()) | Err(Error::Pkcs11(RvError::CryptokiNotInitialized, _)) => {}
+            Err(error) => return Err(Fault::call("the module cannot be finalised", &error)),
+        }
+        initialise(&self.pkcs11, &self.config)?;
+        (*access, _) = enter(&self.pkcs11, &self.config, &turn, next)?;
+        Ok(())
+    }
+
+    /// Waits until no call is under way; one that hangs is the watchdog's matter.
+    fn anew(&self) -> RwLockWriteGuard<'_, Access> {
+        self.access.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn refuse_if_latched(config: &HsmConfig) -> Result<(), Fault> {
-    if !latch::is_set(config) {
-        return Ok(());
+impl Calling<'_> {
+    /// The era of what is found now.
+    pub(super) fn era(&self) -> Era {
+        self.access.era
     }
-    Err(Fault::pin(format!(
-        "{}: the token refused the PIN before; correct it, then run `signerd hsm clear-pin-latch`",
-        config.pin_latch().display()
-    )))
+
+    /// A further session; read-only, since signing changes nothing.
+    pub(super) fn session(&self) -> Result<Session, Error> {
+        self.token.pkcs11.open_ro_session(self.access.slot)
+    }
 }
 
 fn load(config: &HsmConfig) -> Result<Pkcs11, Fault> {
@@ -136,8 +189,13 @@ fn load(config: &HsmConfig) -> Result<Pkcs11, Fault> {
     let pkcs11 = Pkcs11::new(path).map_err(|e| Fault::config(path.display(), brief(&e), remedy))?;
     // The last handle would unload the library, and its clean-up crashes in some.
     std::mem::forget(pkcs11.clone());
+    Ok(pkcs11)
+}
+
+fn initialise(pkcs11: &Pkcs11, config: &HsmConfig) -> Result<(), Fault> {
+    let path = config.module();
     match pkcs11.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)) {
-        Ok(()) => Ok(pkcs11),
+        Ok(()) => Ok(()),
         Err(e @ Error::Pkcs11(RvError::CantLock | RvError::NeedToCreateThreads, _)) => {
             let remedy = "use a module that supports OS locking";
             Err(Fault::config(path.display(), brief(&e), remedy))
@@ -150,9 +208,24 @@ fn load(config: &HsmConfig) -> Result<Pkcs11, Fault> {
     }
 }
 
+/// Finds the token and logs in to it, on a session that is kept.
+fn enter(
+    pkcs11: &Pkcs11,
+    config: &HsmConfig,
+    turn: &Turn,
+    era: Era,
+) -> Result<(Access, TokenInfo), Fault> {
+    let (slot, info) = find(pkcs11, config)?;
+    check(&info, config)?;
+    let keeper = pkcs11.open_ro_session(slot).map_err(|e| Fault::call("no session opens", &e))?;
+    log_in(turn, &keeper, config)?;
+    Ok((Access { era, slot, keeper: Mutex::new(Some(keeper)) }, info))
+}
+
 /// Label and serial number both, because slots are renumbered and labels are not unique.
 fn find(pkcs11: &Pkcs11, config: &HsmConfig) -> Result<(Slot, TokenInfo), Fault> {
-    let slots = pkcs11.get_slots_with_token().map_err(|e| failed("no slots are listed", &e))?;
+    let slots =
+        pkcs11.get_slots_with_token().map_err(|e| Fault::call("no slots are listed", &e))?;
     let mut seen = Vec::new();
     let mut found = Vec::new();
     for slot in slots {
@@ -203,105 +276,6 @@ fn check(info: &TokenInfo, config: &HsmConfig) -> Result<(), Fault> {
     Ok(())
 }
 
-fn log_in(keeper: &Session, config: &HsmConfig) -> Result<(), Fault> {
-    let pin = read_pin(config)?;
-    let mut retries = 0;
-    loop {
-        let error = match keeper.login(UserType::User, Some(&pin)) {
-            Ok(()) | Err(Error::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => return Ok(()),
-            Err(error) => error,
-        };
-        match error {
-            Error::Pkcs11(
-                RvError::PinIncorrect
-                | RvError::PinInvalid
-                | RvError::PinLenRange
-                | RvError::PinExpired
-                | RvError::PinLocked,
-                _,
-            ) => {
-                return Err(latched(
-                    config,
-                    &format!("the token refused the PIN: {}", brief(&error)),
-                ));
-            }
-            // Says nothing about the PIN; SoftHSM gives it when another process logs in.
-            Error::Pkcs11(RvError::GeneralError, _) if retries < LOG_IN_RETRIES => {
-                retries = retries.saturating_add(1);
-                std::thread::sleep(LOG_IN_PAUSE);
-            }
-            _ => return Err(failed("the log-in failed", &error)),
-        }
-    }
-}
-
-/// Leaves the latch, so that no restart spends another try.
-fn latched(config: &HsmConfig, reason: &str) -> Fault {
-    let remedy = "correct the PIN, then run `signerd hsm clear-pin-latch`";
-    match latch::set(config, &format!("{reason}; {remedy}")) {
-        Ok(()) => Fault::pin(format!("{reason}; {remedy}")),
-        Err(e) => Fault::pin(format!(
-            "{reason}; {}: the latch cannot be written: {e}; stop the service now",
-            config.pin_latch().display()
-        )),
-    }
-}
-
-fn read_pin(config: &HsmConfig) -> Result<AuthPin, Fault> {
-    let path = match config.pin() {
-        PinSource::File(path) => path.clone(),
-        PinSource::Credential(name) => {
-            let folder = std::env::var_os("CREDENTIALS_DIRECTORY").ok_or_else(|| {
-                let remedy = "add LoadCredential= to the worker's unit, or use pin.file";
-                Fault::config("pin.credential", "systemd passed no credentials", remedy)
-            })?;
-            PathBuf::from(folder).join(name)
-        }
-    };
-    let fault = |problem: String, remedy: &str| Fault::config(path.display(), problem, remedy);
-    let unreadable = |e: std::io::Error| {
-        fault(format!("it cannot be read: {e}"), "put the user PIN there, mode 0600")
-    };
-    let mode = std::fs::metadata(&path).map_err(unreadable)?.mode();
-    if mode & 0o077 != 0 {
-        let problem = format!("others can use it, its mode is {:04o}", mode & 0o7777);
-        return Err(fault(problem, "chmod 600"));
-    }
-    let text = Zeroizing::new(std::fs::read_to_string(&path).map_err(unreadable)?);
-    let pin = text.trim_end_matches(['\r', '\n']);
-    if pin.is_empty() || pin.len() > PIN_BYTES_MAX {
-        return Err(fault("it does not hold a PIN".to_owned(), "put the user PIN there"));
-    }
-    Ok(AuthPin::from(pin))
-}
-
-/// What a key that never leaves the token makes of a constant, so that only who can log in has the result.
-///
-/// Where a module has no HMAC, AES stands in: two blocks of CBC over the digest of the constant, which
-/// nobody tells from chance without the key, as long as the key encrypts nothing else.
-fn derive_secret(
-    session: &Session,
-    secret: &Secret,
-) -> Result<Zeroizing<[u8; TOKEN_SECRET_BYTES]>, Fault> {
-    let subject = format!("secret key with {}", secret.selector());
-    let handle = find_one(session, ObjectClass::SECRET_KEY, secret.selector(), &subject)?;
-    let (made, remedy) = match secret.mechanism() {
-        SecretMechanism::Sha256Hmac => (
-            session.sign(&Mechanism::Sha256Hmac, handle, SECRET_DOMAIN),
-            "it must be a generic secret for CKM_SHA256_HMAC, or secret.mechanism be \"AES_CBC\"",
-        ),
-        SecretMechanism::AesCbc => (
-            session.encrypt(&Mechanism::AesCbc([0; 16]), handle, &Sha256::digest(SECRET_DOMAIN)),
-            "it must be an AES-256 key that may encrypt by CKM_AES_CBC",
-        ),
-    };
-    let made = Zeroizing::new(made.map_err(|e| Fault::config(&subject, brief(&e), remedy))?);
-    <[u8; TOKEN_SECRET_BYTES]>::try_from(&made[..]).map(Zeroizing::new).map_err(|_| {
-        let problem = format!("{} bytes are made by it, not {TOKEN_SECRET_BYTES}", made.len());
-        Fault::config(&subject, problem, "check the module")
-    })
-}
-
 /// The one object of that class that carries what the selector says.
 pub(super) fn find_one(
     session: &Session,
@@ -311,7 +285,7 @@ pub(super) fn find_one(
 ) -> Result<cryptoki::object::ObjectHandle, Fault> {
     let found = session
         .find_objects(&template(class, selector))
-        .map_err(|e| failed(&format!("{subject}: the search failed"), &e))?;
+        .map_err(|e| Fault::call(format!("{subject}: the search failed"), &e))?;
     match found.as_slice() {
         [one] => Ok(*one),
         [] => Err(Fault::config(
@@ -332,10 +306,6 @@ pub(super) fn template(class: ObjectClass, selector: &Selector) -> Vec<Attribute
     template.extend(selector.label().map(|label| Attribute::Label(label.as_bytes().to_vec())));
     template.extend(selector.id().map(|id| Attribute::Id(id.to_vec())));
     template
-}
-
-fn failed(what: &str, error: &Error) -> Fault {
-    Fault::token(format!("{what}: {}", brief(error)))
 }
 
 /// PKCS#11 pads with blanks; some modules pad with NUL.

@@ -52,13 +52,11 @@ impl Watchdog {
         watchdog
     }
 
-    /// Says that the lane makes a call now; the call must end before the guard is this old.
+    /// Says that the lane makes a call now; each must end before it is this old.
     pub(super) fn watch(&self, lane: usize, deadline: Duration) -> Watched<'_> {
-        let until = self.0.now().saturating_add(millis(deadline)).max(1);
-        if let Some(place) = self.0.until.get(lane) {
-            place.store(until, Ordering::Relaxed);
-        }
-        Watched { watch: &self.0, lane }
+        let watched = Watched { watch: &self.0, lane, deadline };
+        watched.again();
+        watched
     }
 
     /// Who is told now.
@@ -102,6 +100,17 @@ impl Watch {
 pub(super) struct Watched<'w> {
     watch: &'w Watch,
     lane: usize,
+    deadline: Duration,
+}
+
+impl Watched<'_> {
+    /// Says that the next call begins now.
+    pub(super) fn again(&self) {
+        let until = self.watch.now().saturating_add(millis(self.deadline)).max(1);
+        if let Some(place) = self.watch.until.get(self.lane) {
+            place.store(until, Ordering::Relaxed);
+        }
+    }
 }
 
 impl Drop for Watched<'_> {
