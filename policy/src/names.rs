@@ -6,8 +6,6 @@
 
 use std::fmt;
 
-use unicode_normalization::UnicodeNormalization;
-
 use crate::icao::{self, NotTransliterable};
 
 /// The longest that a name field of a certificate may be (DCC schema 1.3.0), in characters.
@@ -92,12 +90,13 @@ pub enum NameFault {
 
 /// Composes (NFC), drops what has no width, and leaves single spaces between words.
 fn tidy(name: &str) -> String {
-    let visible = name.nfc().filter(|&c| !icao::is_invisible(c)).collect::<String>();
+    let visible: String =
+        icao::composed(name).chars().filter(|&c| !icao::is_invisible(c)).collect();
     // Only true spaces part words here; a line break stays and makes the name invalid.
     let is_space = |c: char| c.is_whitespace() && !c.is_control();
     let words: Vec<&str> = visible.split(is_space).filter(|word| !word.is_empty()).collect();
     // Dropping a character without width may have brought a letter and its mark together.
-    words.join(" ").nfc().collect()
+    icao::composed(&words.join(" ")).into_owned()
 }
 
 /// Parts the name after a surname that must be its leading words.
