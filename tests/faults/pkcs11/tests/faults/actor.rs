@@ -1,10 +1,10 @@
 //! A token of a test's own with a script beside it, and processes that use it through the module.
 
 use std::fs;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
-use std::sync::OnceLock;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
@@ -24,13 +24,12 @@ pub(crate) struct Token {
 impl Token {
     /// A copy of the token that is made once for all tests.
     pub(crate) fn new() -> Self {
-        static BASE: OnceLock<TempDir> = OnceLock::new();
-        let base = BASE.get_or_init(make);
+        let base = base();
         let folder = tempfile::tempdir().expect("a temporary folder");
         let mut copy = Command::new("cp");
-        copy.arg("-r").arg(base.path().join("tokens")).arg(folder.path());
+        copy.arg("-r").arg(base.join("tokens")).arg(folder.path());
         assert!(copy.status().is_ok_and(|status| status.success()), "cp failed");
-        configure(&folder);
+        configure(folder.path());
         let token = Self { folder };
         token.play([]);
         token
@@ -77,7 +76,7 @@ impl Token {
         actor
     }
 
-    fn process_with(&self, module: &std::path::Path) -> Actor {
+    fn process_with(&self, module: &Path) -> Actor {
         let mut command = Command::new(env!("CARGO_BIN_EXE_pkcs11-actor"));
         command.arg(module).env("SOFTHSM2_CONF", self.folder.path().join("softhsm2.conf"));
         command.env("PKCS11_FAULTS_MODULE", softhsm()).env("PKCS11_FAULTS_SCRIPT", self.script());
@@ -161,47 +160,68 @@ impl Drop for Actor {
     }
 }
 
-/// The module under test, which cargo puts beside the programs.
+/// The module under test, which cargo builds with whatever depends on it.
 fn module() -> PathBuf {
     let beside = PathBuf::from(env!("CARGO_BIN_EXE_pkcs11-actor"));
-    beside.with_file_name("libpkcs11_faults.so")
+    beside.with_file_name("deps").join("libpkcs11_faults.so")
 }
 
-/// SoftHSM, where Debian has it.
+/// SoftHSM, where distributions have it.
 fn softhsm() -> PathBuf {
-    let path = PathBuf::from("/usr/lib/softhsm/libsofthsm2.so");
-    assert!(path.exists(), "{} is absent; install softhsm2", path.display());
-    path
+    let fixed = PathBuf::from("/usr/lib/softhsm/libsofthsm2.so");
+    let folders = fs::read_dir("/usr/lib").into_iter().flatten().filter_map(Result::ok);
+    let of_machine = folders.map(|folder| folder.path().join("softhsm/libsofthsm2.so"));
+    let found = std::iter::once(fixed).chain(of_machine).find(|path| path.exists());
+    found.expect("libsofthsm2.so is nowhere; install softhsm2")
 }
 
-fn configure(folder: &TempDir) {
-    let tokens = folder.path().join("tokens");
-    let text = format!("directories.tokendir = {}\nlog.level = ERROR\n", tokens.display());
-    fs::write(folder.path().join("softhsm2.conf"), text).expect("a configuration");
+/// The folder of the token that all tests copy, made when it is not there or this source changed.
+fn base() -> PathBuf {
+    let mut hasher = DefaultHasher::new();
+    include_str!("actor.rs").hash(&mut hasher);
+    let shared = std::env::temp_dir().join(format!("pkcs11-faults-{:016x}", hasher.finish()));
+    fs::create_dir_all(&shared).expect("a folder");
+    let lock = fs::File::create(shared.join("lock")).expect("a lock");
+    lock.lock().expect("the lock");
+    let base = shared.join("base");
+    if !base.exists() {
+        let unfinished = shared.join("unfinished");
+        let _ = fs::remove_dir_all(&unfinished);
+        make(&unfinished);
+        fs::rename(unfinished, &base).expect("its place");
+    }
+    base
 }
 
-fn make() -> TempDir {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    fs::create_dir(folder.path().join("tokens")).expect("a folder");
-    configure(&folder);
+/// Makes a token with all keys in a folder that is not there yet.
+fn make(folder: &Path) {
+    fs::create_dir_all(folder.join("tokens")).expect("a folder");
+    configure(folder);
     let run = |program: &str, arguments: &[&str]| {
         let mut command = Command::new(program);
-        command.args(arguments).env("SOFTHSM2_CONF", folder.path().join("softhsm2.conf"));
+        command.args(arguments).env("SOFTHSM2_CONF", folder.join("softhsm2.conf"));
         let output = command.output().unwrap_or_else(|error| panic!("{program}: {error}"));
         assert!(output.status.success(), "{program}: {output:?}");
     };
     let pins = ["--so-pin", "12345678", "--pin", PIN];
     run("softhsm2-util", &[&["--init-token", "--free", "--label", "faults"][..], &pins].concat());
     let module = softhsm().display().to_string();
-    for (label, kind, id) in [
+    let keys = [
         ("rsa", "rsa:2048", "01"),
         ("other-rsa", "rsa:2048", "02"),
         ("ec", "EC:prime256v1", "03"),
         ("other-ec", "EC:prime256v1", "04"),
-    ] {
+    ];
+    for (label, kind, id) in keys {
         let key = ["--keypairgen", "--key-type", kind, "--label", label, "--id", id];
         let token = ["--module", &module, "--login", "--pin", PIN];
         run("pkcs11-tool", &[&token[..], &key].concat());
     }
-    folder
+}
+
+/// Tells SoftHSM where the token of a folder is.
+fn configure(folder: &Path) {
+    let tokens = folder.join("tokens");
+    let text = format!("directories.tokendir = {}\nlog.level = ERROR\n", tokens.display());
+    fs::write(folder.join("softhsm2.conf"), text).expect("a configuration");
 }
