@@ -35,8 +35,8 @@
 //!   TIME      = a whole number and us, ms or s
 //! ```
 //!
-//! A call that only asks how long a signature will be is neither counted nor touched by `on`; where the
-//! script has a `long`, it is told one byte more, and a buffer that is too small nevertheless gets
+//! A call that only asks for lengths (`C_Sign`, `C_GetAttributeValue`) is neither counted nor touched by `on`;
+//! where the script has a `long`, one byte more is said, and a buffer that is too small nevertheless gets
 //! `CKR_BUFFER_TOO_SMALL`. Signatures are altered where they are whole (`C_Sign`), not where they come
 //! in parts. A token that is away answers `CKR_TOKEN_NOT_PRESENT` to slots and `CKR_DEVICE_REMOVED` to
 //! sessions; afterwards old sessions are `CKR_SESSION_HANDLE_INVALID`. All tokens of the real module are

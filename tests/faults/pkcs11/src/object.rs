@@ -73,7 +73,15 @@ pub(crate) unsafe fn attributes(
     template: *mut CK_ATTRIBUTE,
     count: CK_ULONG,
 ) -> CK_RV {
-    let call = match Call::begin(Function::C_GetAttributeValue, Place::Session(session)) {
+    let place = Place::Session(session);
+    // SAFETY: the template is the caller's.
+    let asks_lengths = unsafe { items(template, count) }.iter().all(|item| item.pValue.is_null());
+    let begun = if asks_lengths {
+        Call::question(Function::C_GetAttributeValue, place)
+    } else {
+        Call::begin(Function::C_GetAttributeValue, place)
+    };
+    let call = match begun {
         Ok(call) => call,
         Err(code) => return code,
     };
@@ -84,7 +92,9 @@ pub(crate) unsafe fn attributes(
         for item in unsafe { items(template, count) } {
             // Each for itself: the real module would refuse a point that has room for itself alone.
             let code = if item.type_ == CKA_EC_POINT {
-                call.injected(State::RawPoint);
+                if !asks_lengths {
+                    call.injected(State::RawPoint);
+                }
                 raw_point(&call, session, object, item)
             } else {
                 real!(call, C_GetAttributeValue(session, object, ptr::from_mut(item), 1))

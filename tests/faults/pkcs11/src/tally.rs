@@ -3,6 +3,7 @@
 //! The module counts into it, tests read it. Whoever wants to know what happened since some moment
 //! subtracts what was read then.
 
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::SeqCst;
@@ -30,6 +31,14 @@ pub enum LogIn {
 }
 
 impl LogIn {
+    const ALL: [(&'static str, Self); LOG_INS] = [
+        ("log-ins right", Self::Right),
+        ("wrong", Self::Wrong),
+        ("locked", Self::Locked),
+        ("already", Self::Already),
+        ("failed", Self::Failed),
+    ];
+
     /// What a return code says about a log-in.
     pub(crate) fn of(code: CK_RV) -> Self {
         match Code(code) {
@@ -174,7 +183,7 @@ impl Tally {
         Self(pairs.map(|(now, then)| now.saturating_sub(*then)).collect())
     }
 
-    /// How often a function was called; a question for the length of a signature is no call.
+    /// How often a function was called; a question for lengths alone is no call.
     pub fn calls(&self, function: Function) -> u64 {
         self.number(row(function))
     }
@@ -207,5 +216,26 @@ impl Tally {
 
     fn number(&self, index: usize) -> u64 {
         self.0.get(index).copied().unwrap_or_default()
+    }
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let called =
+            |function: &&Function| self.calls(**function) + self.injected_into(**function) > 0;
+        for function in Function::ALL.iter().filter(called) {
+            write!(f, "{function} {}", self.calls(*function))?;
+            for word in WORDS {
+                match self.injected(*function, word) {
+                    0 => {}
+                    count => write!(f, ", {word} {count}")?,
+                }
+            }
+            writeln!(f)?;
+        }
+        for (word, outcome) in LogIn::ALL {
+            write!(f, "{word} {}, ", self.log_ins(outcome))?;
+        }
+        writeln!(f, "losses {}", self.losses())
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!   pkcs11-actor MODULE      initialize | finalize | slots | slot | open | open-rw | close N
-//!                            log-in N PIN | log-out N | token | mechanisms | time N COUNT | overlap COUNT LABEL
+//!                            log-in N PIN | log-in-last PIN | log-out N | token | mechanisms
+//!                            time N COUNT | overlap COUNT LABEL
 //!                            find | sign | begin | point | label | id | always   N LABEL
 //!                            is N LABEL OTHER | verify N LABEL HEX
 //! ```
@@ -87,6 +88,10 @@ impl Actor {
                 let pin = AuthPin::new(pin.into());
                 self.session(n).login(UserType::User, Some(&pin)).map(done)
             }
+            ["log-in-last", pin] => {
+                let last = (self.sessions.len() - 1).to_string();
+                self.act(&["log-in", &last, pin])
+            }
             ["log-out", n] => self.session(n).logout().map(done),
             ["token"] => self.token(),
             ["mechanisms"] => {
@@ -159,9 +164,11 @@ impl Actor {
         let pkcs11 = &self.pkcs11;
         let sign = || {
             let session = pkcs11.open_ro_session(slot)?;
-            let found = find(&session, ObjectClass::PRIVATE_KEY, label)?;
-            let key = *found.first().expect("a key with this label");
-            session.sign(&mechanism(&session, key)?, key, &DIGEST).map(drop)
+            // Nobody may be logged in, and then there is no key.
+            for key in find(&session, ObjectClass::PRIVATE_KEY, label)? {
+                session.sign(&mechanism(&session, key)?, key, &DIGEST)?;
+            }
+            Ok::<(), Error>(())
         };
         std::thread::scope(|scope| {
             let threads: Vec<_> = (0..count).map(|_| scope.spawn(sign)).collect();

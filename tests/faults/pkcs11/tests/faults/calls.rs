@@ -110,7 +110,8 @@ fn a_delay_is_waited_for() {
     for expected in ["DeviceError", "OperationActive"] {
         let begin = Instant::now();
         assert_eq!(user.tell("sign 0 ec"), expected);
-        assert_eq!(begin.elapsed() >= delay, expected == "DeviceError");
+        // The second one does not come as far as C_Sign.
+        assert!(begin.elapsed() >= delay || expected == "OperationActive");
     }
     let begin = Instant::now();
     assert_eq!(user.tell("open"), "ok 1");
@@ -123,12 +124,12 @@ fn a_delay_is_waited_for() {
 fn delays_of_sessions_overlap() {
     let token = Token::new();
     let mut user = token.user();
-    token.play([Line::on(Function::C_Sign, Act::Delay(Duration::from_millis(400)))]);
+    token.play([Line::on(Function::C_Sign, Act::Delay(Duration::from_secs(1)))]);
     let begin = Instant::now();
     assert_eq!(user.tell("overlap 4 ec"), "ok");
     let took = begin.elapsed();
-    assert!(took >= Duration::from_millis(400), "{took:?}");
-    assert!(took < Duration::from_millis(1200), "{took:?}: one waited for another");
+    assert!(took >= Duration::from_secs(1), "{took:?}");
+    assert!(took < Duration::from_secs(3), "{took:?}: one waited for another");
 }
 
 // A call that hangs hangs until its process is killed, and nobody else with it.

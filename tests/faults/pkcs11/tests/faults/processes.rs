@@ -65,4 +65,7 @@ fn the_tally_goes_on() {
     let outcomes = [LogIn::Right, LogIn::Wrong, LogIn::Already, LogIn::Locked, LogIn::Failed];
     assert_eq!(outcomes.map(|outcome| tally.log_ins(outcome)), [2, 2, 1, 0, 0]);
     assert_eq!(tally.injected_at_all(), 1);
+    let said = tally.to_string();
+    assert!(said.contains("C_Login 5, return 1\n"), "{said}");
+    assert!(said.ends_with("log-ins right 2, wrong 2, locked 0, already 1, failed 0, losses 0\n"));
 }
