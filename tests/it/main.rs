@@ -22,6 +22,7 @@ mod disk;
 mod documents;
 mod evidence;
 mod fleet;
+mod hsm_faults;
 mod http;
 mod interop;
 mod kills;

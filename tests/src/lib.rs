@@ -27,6 +27,7 @@ pub mod process;
 pub mod record;
 pub mod session;
 pub mod setup;
+pub mod shim;
 pub mod tlog;
 
 pub use batch::Batch;
@@ -34,3 +35,4 @@ pub use client::{Answer, Client};
 pub use daemon::Daemon;
 pub use record::{Evidence, Person};
 pub use setup::Setup;
+pub use shim::Shim;

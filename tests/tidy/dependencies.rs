@@ -186,6 +186,14 @@ fn no_failpoint_is_built_in() {
     assert!(!main.contains("fail"), "the daemon's own program sets a failpoint up");
 }
 
+// The module that fails as tests say is in none of the programs.
+#[test]
+fn no_fault_is_built_in() {
+    let packages = product().unwrap();
+    let named = |name: &str| packages.iter().any(|(package, _)| package == name);
+    assert!(named("cryptoki") && !named("pkcs11-faults"), "signerd contains pkcs11-faults");
+}
+
 // Every licence of what is built into the programs is one that deny.toml lists.
 #[test]
 fn licences_are_listed() {

@@ -25,13 +25,14 @@ const TOOL_IMPORTS: [&str; 9] =
 
 /// Where each foreign crate may be named, by the beginning of the path. A crate that is not here
 /// may be used everywhere; one that is here stays exchangeable.
-const HOMES: [(&str, &[&str]); 34] = [
+const HOMES: [(&str, &[&str]); 36] = [
     ("base45", &["signerd/src/hcert/text"]),
     ("clap", &["signerd/src/cli", "signerd/src/ctl"]),
     ("clap_complete", &["signerd/src/cli", "signerd/src/ctl"]),
     ("clap_mangen", &["signerd/src/cli", "signerd/src/ctl"]),
     ("coset", &["signerd/src/hcert", "signerd/src/statement", "signerd/src/ctl/sample"]),
     ("cryptoki", &["signerd/src/hsm/worker"]),
+    ("cryptoki_sys", &["tests/faults/pkcs11"]),
     ("csv", &["policy/src/policy_file", "signerd/src/ctl/rejects"]),
     ("env_logger", &["signerd/src/logging"]),
     ("fail", &["signerd/src/failpoint"]),
@@ -42,6 +43,7 @@ const HOMES: [(&str, &[&str]); 34] = [
     ("hyper", &["signerd/src/api", "signerd/src/ctl/client", "signerd/src/server"]),
     ("hyper_util", &["signerd/src/ctl/client", "signerd/src/server"]),
     ("indicatif", &["signerd/src/ctl"]),
+    ("libloading", &["tests/faults/pkcs11"]),
     ("listenfd", &["signerd/src/hsm/worker", "signerd/src/systemd"]),
     ("memchr", &["signerd/src/ctl/log"]),
     ("png", &["signerd/src/hcert/qr"]),

@@ -104,6 +104,26 @@ fn named_by_path(source: &Source) -> impl Iterator<Item = String> + '_ {
     })
 }
 
+/// The one crate that may be unsafe: a PKCS#11 module for tests, which nothing of ours contains.
+const UNSAFE_HOME: &str = "tests/faults/pkcs11/";
+
+/// Unsafe code elsewhere, and packages that do not take the workspace's word that there is none.
+fn unsafe_elsewhere(sources: &[Source]) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    for source in sources.iter().filter(|source| !source.path.starts_with(UNSAFE_HOME)) {
+        if source.path.ends_with("/Cargo.toml")
+            && !source.text.contains("[lints]\nworkspace = true")
+        {
+            faults.push(format!("{}: add [lints] workspace = true", source.path));
+        }
+        let code = if source.is_rust() { source.code() } else { String::new() };
+        for at in words(&code, "unsafe") {
+            faults.push(format!("{}:{}: only {UNSAFE_HOME} may", source.path, line(&code, at)));
+        }
+    }
+    faults
+}
+
 /// Words that say "not finished".
 fn unfinished(sources: &[Source]) -> Vec<Fault> {
     // Written apart, or this file would be the first to offend.
@@ -186,6 +206,18 @@ fn no_file_is_dead() {
         ("a/src/e.rs", ""),
     ];
     finds(2, &dead(&made_up(&files)));
+}
+
+// Unsafe code is in the module that tests put before an HSM, and nowhere else.
+#[test]
+fn unsafe_code_stays_at_home() {
+    report(&unsafe_elsewhere(&project().unwrap()));
+    let text = "fn f() { unsafe { g() } } // unsafe";
+    let wrong = [("signerd/src/a.rs", text), ("signerd/Cargo.toml", "[lints.rust]\n")];
+    finds(2, &unsafe_elsewhere(&made_up(&wrong)));
+    let right =
+        [("tests/faults/pkcs11/src/a.rs", text), ("a/Cargo.toml", "[lints]\nworkspace = true\n")];
+    finds(0, &unsafe_elsewhere(&made_up(&right)));
 }
 
 // Nothing says that it is not finished.
