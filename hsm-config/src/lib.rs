@@ -31,6 +31,8 @@ pub const START_DEADLINE_MS: (u64, u64) = (500, 300_000);
 pub const REQUEST_DEADLINE_MS: (u64, u64) = (500, 120_000);
 /// Most batches that may wait: each holds up to 3,000 digests and a client's connection.
 pub const QUEUE_MAX: u64 = 1_024;
+/// Most tokens that hold the same keys: no appliance is known to have more HSMs.
+pub const TOKENS_MAX: usize = 8;
 /// Most keys: each is proved by a signature at every start of a worker.
 pub const KEYS_MAX: usize = 64;
 /// Longest `CKA_ID`: no known token exceeds it.
@@ -43,13 +45,11 @@ pub const SOCKET_PATH_BYTES_MAX: usize = 107;
 /// The checked content of `hsm.toml`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HsmConfig {
-    module: PathBuf,
-    environment: BTreeMap<String, String>,
-    token_label: String,
-    token_serial: String,
-    pin: PinSource,
+    /// The one that is looked at.
+    token: Token,
+    /// All of them, the first one included; they hold the same keys.
+    tokens: Vec<Token>,
     pool: PoolLimits,
-    pin_latch: PathBuf,
     sockets: Vec<PathBuf>,
     front_user: Option<FrontUser>,
     keys: BTreeMap<String, Key>,
@@ -65,37 +65,58 @@ impl HsmConfig {
         read::config(text, base_dir)
     }
 
+    /// How many tokens hold the keys.
+    #[must_use]
+    pub fn tokens(&self) -> usize {
+        self.tokens.len()
+    }
+
+    /// The same configuration as seen from one of its tokens, counted from 0; none: there is no such token.
+    ///
+    /// [`Self::parse`] gives the first one's.
+    #[must_use]
+    pub fn of_token(&self, index: usize) -> Option<Self> {
+        self.tokens.get(index).map(|token| Self { token: token.clone(), ..self.clone() })
+    }
+
+    /// The token that a worker uses, counted from 0: workers are dealt out in turn, so that the first ones to
+    /// start reach every token.
+    #[must_use]
+    pub fn token_of_worker(&self, worker: usize) -> usize {
+        worker.checked_rem(self.tokens.len()).unwrap_or(0)
+    }
+
     /// Path of the vendor's PKCS#11 library.
     #[must_use]
     pub fn module(&self) -> &Path {
-        &self.module
+        &self.token.module
     }
 
     /// Variables that the module wants in its environment, taken literally.
     #[must_use]
     pub fn environment(&self) -> &BTreeMap<String, String> {
-        &self.environment
+        &self.token.environment
     }
 
     /// Label of the token, without the padding of PKCS#11.
     #[must_use]
     pub fn token_label(&self) -> &str {
-        &self.token_label
+        &self.token.label
     }
 
     /// Serial number of the token as it reports it, without padding.
     #[must_use]
     pub fn token_serial(&self) -> &str {
-        &self.token_serial
+        &self.token.serial
     }
 
     /// Where the worker finds the user PIN.
     #[must_use]
     pub fn pin(&self) -> &PinSource {
-        &self.pin
+        &self.token.pin
     }
 
-    /// Number of worker processes; with [`Self::sockets`] it is their number.
+    /// Number of worker processes of all tokens; with [`Self::sockets`] it is their number.
     #[must_use]
     pub fn workers(&self) -> usize {
         self.pool.workers
@@ -134,7 +155,7 @@ impl HsmConfig {
     /// File whose existence says that the PIN was refused and must not be tried again.
     #[must_use]
     pub fn pin_latch(&self) -> &Path {
-        &self.pin_latch
+        &self.token.pin_latch
     }
 
     /// Sockets of workers that systemd runs; empty where the front spawns its workers itself.
@@ -165,6 +186,17 @@ impl HsmConfig {
     pub fn secret(&self) -> &Secret {
         &self.secret
     }
+}
+
+/// One token, and the module that leads to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Token {
+    module: PathBuf,
+    environment: BTreeMap<String, String>,
+    label: String,
+    serial: String,
+    pin: PinSource,
+    pin_latch: PathBuf,
 }
 
 /// Where the user PIN is read from; never the PIN itself.

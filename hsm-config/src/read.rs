@@ -31,6 +31,8 @@ use crate::START_DEADLINE_MS;
 use crate::Secret;
 use crate::SecretMechanism;
 use crate::Selector;
+use crate::TOKENS_MAX;
+use crate::Token;
 use crate::VERSION;
 use crate::WORKERS_MAX;
 use crate::table::Faults;
@@ -79,23 +81,34 @@ fn sections(mut root: Table<'_, '_>, base_dir: &Path) -> Option<HsmConfig> {
     let module = root.table("module", "add [module] with path").and_then(|t| module(t, base_dir));
     let token = root.table("token", "add [token] with label and serial").and_then(token);
     let pin = root.table("pin", "add [pin] with file or credential").and_then(|t| pin(t, base_dir));
+    let replicas = root.tables("replica");
     let pool = if root.has("pool") { root.table("pool", "") } else { None };
     let pool = pool.map_or_else(|| Some(Pool::defaults(base_dir)), |t| pool_section(t, base_dir));
     let keys = root.table("key", "add a section [key.NAME]").map(|t| keys(t, base_dir));
     let secret = root.table("secret", "add [secret] with label").and_then(secret);
-    root.finish("version, module, token, pin, pool, key, secret");
 
     let (module, environment) = module?;
-    let (token_label, token_serial) = token?;
-    let Pool { limits, pin_latch, sockets, front_user } = pool?;
+    let (label, serial) = token?;
+    let Pool { mut limits, pin_latch, sockets, front_user } = pool?;
+    let token = Token { module, environment, label, serial, pin: pin?, pin_latch };
+    let mut tokens = vec![token.clone()];
+    for (table, number) in replicas.into_iter().zip(2..) {
+        let replica = replica(table, &tokens, number, base_dir)?;
+        tokens.push(replica);
+    }
+    // Each token has so many workers; sockets are as many as there are.
+    if sockets.is_empty() {
+        limits.workers = limits.workers.saturating_mul(tokens.len());
+    }
+    if limits.workers < tokens.len() {
+        let problem = format!("{} sockets are too few for {} tokens", limits.workers, tokens.len());
+        root.fault("pool.sockets", None, &problem, "each token needs a worker of its own at least");
+    }
+    root.finish("version, module, token, pin, replica, pool, key, secret");
     Some(HsmConfig {
-        module,
-        environment,
-        token_label,
-        token_serial,
-        pin: pin?,
+        token,
+        tokens,
         pool: limits,
-        pin_latch,
         sockets,
         front_user,
         keys: keys?,
@@ -128,6 +141,43 @@ fn module(
     }
     table.finish("path, environment");
     path.map(|(path, _)| (base_dir.join(path), environment))
+}
+
+/// A further token with the same keys; what it does not say is as for the first one.
+fn replica(
+    mut table: Table<'_, '_>,
+    before: &[Token],
+    number: usize,
+    base_dir: &Path,
+) -> Option<Token> {
+    let first = before.first()?;
+    if number > TOKENS_MAX {
+        let problem = format!("{number} tokens are too many");
+        table.fault("", None, &problem, &format!("at most {TOKENS_MAX}"));
+    }
+    let own_module = table.has("module").then(|| table.table("module", "")).flatten();
+    let (module, environment) = match own_module {
+        Some(section) => module(section, base_dir)?,
+        None => (first.module.clone(), first.environment.clone()),
+    };
+    let own_pin = table.has("pin").then(|| table.table("pin", "")).flatten();
+    let pin = own_pin.map_or_else(|| Some(first.pin.clone()), |section| pin(section, base_dir))?;
+    let remedy = "a replica is named by label and serial, as the first token is";
+    let label = token_text(&mut table, "label", TOKEN_LABEL_BYTES_MAX, remedy)?;
+    let serial = token_text(&mut table, "serial", TOKEN_SERIAL_BYTES_MAX, remedy)?;
+    let mut pin_latch = first.pin_latch.as_os_str().to_owned();
+    pin_latch.push(format!("-{number}"));
+    let token = Token { module, environment, label, serial, pin, pin_latch: pin_latch.into() };
+    let is_same = |other: &&Token| {
+        (&other.module, &other.environment) == (&token.module, &token.environment)
+            && (&other.label, &other.serial) == (&token.label, &token.serial)
+    };
+    if before.iter().any(|other| is_same(&other)) {
+        let remedy = "name another token, or remove the replica and raise pool.workers";
+        table.fault("serial", None, "the token is there already, by the same module", remedy);
+    }
+    table.finish("label, serial, module, pin");
+    Some(token)
 }
 
 fn token(mut table: Table<'_, '_>) -> Option<(String, String)> {

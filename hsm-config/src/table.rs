@@ -106,6 +106,27 @@ impl<'f, 't> Table<'f, 't> {
         }
     }
 
+    /// The tables of a list (`[[key]]`); empty where it is missing.
+    pub(crate) fn tables(&mut self, key: &str) -> Vec<Self> {
+        let Some((place, value)) = self.rest.remove(key) else { return Vec::new() };
+        let DeValue::Array(items) = value.into_inner() else {
+            self.wrong_type(key, &place, "a list of sections, [[…]]", "something else");
+            return Vec::new();
+        };
+        let mut tables = Vec::new();
+        for (item, number) in items.into_iter().zip(1..) {
+            let place = item.span();
+            let name = format!("{key}[{number}]");
+            match item.into_inner() {
+                DeValue::Table(table) => {
+                    tables.push(Self::new(&self.key(&name), place, table, self.faults));
+                }
+                other => self.wrong_type(&name, &place, "a section", other.type_str()),
+            }
+        }
+        tables
+    }
+
     /// A string; `None` without a fault where it is missing.
     pub(crate) fn string(&mut self, key: &str) -> Option<Placed<String>> {
         let (_, value) = self.rest.remove(key)?;

@@ -93,9 +93,9 @@ fn all_faults_are_named_at_once_with_their_lines() {
         found,
         [
             ("pool.workers", Some(11)),
-            ("pool.queue_min", Some(16)),
-            ("key.vn-moh.algorithm", Some(21)),
-            ("key.vn-moh-ec.id", Some(25)),
+            ("pool.queue_min", Some(17)),
+            ("key.vn-moh.algorithm", Some(22)),
+            ("key.vn-moh-ec.id", Some(26)),
         ]
     );
     assert_eq!(
@@ -149,6 +149,60 @@ fn sockets_give_the_number_of_workers() {
     assert_eq!(config.workers(), 2);
     assert_eq!(config.sockets()[1], Path::new("/run/signerd-hsm/2"));
     assert_eq!(config.front_user(), Some(&FrontUser::Name("signerd".into())));
+}
+
+/// A second token by the same module, and a third one by another.
+const REPLICAS: &str = "
+[[replica]]
+label = \"signerd-dev\"
+serial = \"fedcba9876543210\"
+
+[[replica]]
+label = \"signerd-c\"
+serial = \"0c\"
+module = { path = \"/usr/lib/other.so\", environment = { OTHER = \"c\" } }
+pin = { file = \"secrets/user-pin-c\" }
+";
+
+#[test]
+fn further_tokens_have_workers_of_their_own() {
+    // Each token is seen with its own module, PIN and latch, or those of the first one; workers are dealt
+    // out in turn; keys and limits are the same for all.
+    let config = parse(&format!("{GOOD}{REPLICAS}")).unwrap();
+    assert_eq!((config.tokens(), config.workers()), (3, 9));
+    let dealt: Vec<usize> = (0..5).map(|worker| config.token_of_worker(worker)).collect();
+    assert_eq!(dealt, [0, 1, 2, 0, 1]);
+    assert_eq!(config.of_token(0), Some(config.clone()));
+    assert_eq!(config.of_token(3), None);
+    let [second, third] = [1, 2].map(|token| config.of_token(token).unwrap());
+    assert_eq!(second.token_serial(), "fedcba9876543210");
+    assert_eq!((second.module(), second.pin()), (config.module(), config.pin()));
+    assert_eq!(third.module(), Path::new("/usr/lib/other.so"));
+    assert_eq!(third.environment()["OTHER"], "c");
+    assert_ne!(third.pin(), config.pin());
+    let latches = [&config, &second, &third].map(|one| one.pin_latch().display().to_string());
+    assert!(latches[1] == format!("{}-2", latches[0]) && latches[2] == format!("{}-3", latches[0]));
+    assert!(third.keys().eq(config.keys()));
+}
+
+#[test]
+fn a_replica_that_is_none_is_refused() {
+    // The same token once more, too many, one without a name, and fewer sockets than tokens.
+    let good = format!("{GOOD}{REPLICAS}");
+    let many: String =
+        (10..20).map(|n| format!("[[replica]]\nlabel = \"a\"\nserial = \"{n}\"\n")).collect();
+    let socket = "sockets = [\"/run/a\"]";
+    for (text, key) in [
+        (good.replace("fedcba9876543210", "0123456789abcdef"), "replica[1].serial"),
+        (good.replace("serial = \"0c\"\n", ""), "replica[2].serial"),
+        (good.replace("serial = \"0c\"", "serial = \"0c\"\nslot = 3"), "replica[2].slot"),
+        (format!("{GOOD}{many}"), "replica[8]"),
+        (good.replace("workers = 3\n", "").replace("sockets = []", socket), "pool.sockets"),
+        (format!("{GOOD}[replica]\nlabel = \"a\"\n"), "replica"),
+    ] {
+        let faults = parse(&text).unwrap_err();
+        assert!(faults.iter().any(|fault| fault.key == key), "{key}: {faults:?}");
+    }
 }
 
 #[test]

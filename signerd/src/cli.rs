@@ -137,6 +137,9 @@ pub struct Worker {
     /// The configuration of the HSM side, `hsm.toml`.
     #[arg(long, value_name = "FILE", default_value = "/etc/signerd/hsm.toml")]
     pub config: PathBuf,
+    /// Which of the tokens that hold the keys: 1 is that of [token], 2 the first [[replica]], and so on.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..))]
+    pub token: u8,
     /// Listen for the front on this Unix socket, and go on after the front has gone. Without this and
     /// without --tether, standard input is a listening socket, as systemd passes it.
     #[arg(long, value_name = "PATH", conflicts_with = "tether")]
@@ -153,7 +156,8 @@ impl From<Worker> for WorkerArgs {
             (None, true) => Channel::Tether,
             (None, false) => Channel::Activated,
         };
-        Self { config: worker.config, channel }
+        let token = usize::from(worker.token).saturating_sub(1);
+        Self { config: worker.config, token, channel }
     }
 }
 

@@ -43,4 +43,5 @@ mod resume;
 mod signing;
 mod startup;
 mod systemd;
+mod tokens;
 mod workers;

@@ -29,6 +29,7 @@ pub mod session;
 pub mod setup;
 pub mod shim;
 pub mod tlog;
+pub mod verifier;
 
 pub use batch::Batch;
 pub use client::{Answer, Client};
@@ -36,3 +37,4 @@ pub use daemon::Daemon;
 pub use record::{Evidence, Person};
 pub use setup::Setup;
 pub use shim::Shim;
+pub use verifier::Verifier;

@@ -34,8 +34,7 @@ impl Shim {
         let line = |start: &str| text.lines().find(|line| line.starts_with(start));
         let path = line("path = \"").unwrap_or_else(|| panic!("{hsm_toml} names no module"));
         let real = path.split('"').nth(1).expect("a path in quotes");
-        let shim = Self { real: PathBuf::from(real), script: setup.path(script) };
-        shim.play([]);
+        let shim = Self::before(Path::new(real), setup, script);
         let environment = "environment = { ";
         let mut variables = String::from(environment);
         for (name, value) in shim.environment() {
@@ -52,6 +51,14 @@ impl Shim {
                 setup.change(hsm_toml, path, &format!("{module}\n{variables} }}"));
             }
         }
+        shim
+    }
+
+    /// The module with a script of this name in front of another one, with no faults yet; the configuration
+    /// is as it was.
+    pub fn before(real: &Path, setup: &Setup, script: &str) -> Self {
+        let shim = Self { real: real.to_owned(), script: setup.path(script) };
+        shim.play([]);
         shim
     }
 

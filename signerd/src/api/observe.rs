@@ -32,8 +32,8 @@ impl Readiness {
     pub async fn of(app: &Issuing) -> Self {
         let mut obstacles = Vec::new();
         let health = app.pool.health();
-        app.metrics.pin_latched.set(i64::from(health.pin_latched));
-        if health.live == 0 && health.pin_latched {
+        app.metrics.pin_latched.set(i64::from(!health.pin_latched.is_empty()));
+        if health.live == 0 && !health.pin_latched.is_empty() {
             obstacles
                 .push("hsm: wrong PIN latched; mend it, then: signerd hsm clear-pin-latch".into());
         } else if health.live == 0 {

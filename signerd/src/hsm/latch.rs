@@ -17,11 +17,19 @@ use std::path::PathBuf;
 
 use hsm_config::HsmConfig;
 
-/// Removes the latch after a wrong PIN was put right; says whether there was one.
+/// Removes the latch of every token after a wrong PIN was put right; says whether there was one.
 ///
 /// # Errors
 /// Where the file is there and cannot be removed, usually for want of rights.
 pub fn clear_pin_latch(config: &HsmConfig) -> io::Result<bool> {
+    let mut was_set = false;
+    for config in (0..config.tokens()).filter_map(|token| config.of_token(token)) {
+        was_set |= clear(&config)?;
+    }
+    Ok(was_set)
+}
+
+fn clear(config: &HsmConfig) -> io::Result<bool> {
     match std::fs::remove_file(config.pin_latch()) {
         Ok(()) => sync_folder(config.pin_latch()).map(|()| true),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),

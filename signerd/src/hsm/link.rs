@@ -20,6 +20,8 @@ use tokio::time::sleep_until;
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
+use hsm_config::HsmConfig;
+
 use super::FaultKind;
 use super::Health;
 use super::HsmError;
@@ -53,26 +55,37 @@ const LATCH_POLL: Duration = Duration::from_secs(1);
 
 /// Keeps one place of the pool filled until the pool closes.
 pub(super) async fn run(slot: usize, shared: Arc<Shared>) {
+    let token = shared.config.token_of_worker(slot);
+    let Some(config) = shared.config.of_token(token) else { return };
+    let place = Place { slot, token, config };
     let mut closed = shared.phase.subscribe();
     let mut process = Process::default();
     tokio::select! {
         // The pool owns the sender, so an error means that nobody is left to serve.
         _ = closed.wait_for(|phase| *phase == Phase::Closed) => {}
-        () = live_for_ever(slot, &shared, &mut process) => {}
+        () = live_for_ever(&place, &shared, &mut process) => {}
     }
     // The connection went with the future above, and that is what tells the worker to end.
     process.farewell().await;
 }
 
-async fn live_for_ever(slot: usize, shared: &Shared, process: &mut Process) {
+/// A place in the pool, and the token that its workers use.
+struct Place {
+    slot: usize,
+    token: usize,
+    /// As seen from the token.
+    config: HsmConfig,
+}
+
+async fn live_for_ever(place: &Place, shared: &Shared, process: &mut Process) {
     let mut faults = 0_u32;
     loop {
-        wait_for_latch(shared).await;
+        wait_for_latch(place, shared).await;
         sleep(back_off(faults)).await;
-        let fault = match start_one(slot, shared, process).await {
+        let fault = match start_one(place, shared, process).await {
             Ok(mut live) => {
                 let since = Instant::now();
-                log::info!(worker = slot, pid = process.id(); "worker live");
+                log::info!(worker = place.slot, token = place.token, pid = process.id(); "worker live");
                 let fault = live.converse(shared).await;
                 live.abandon(shared);
                 if since.elapsed() >= WELL_AFTER {
@@ -87,7 +100,7 @@ async fn live_for_ever(slot: usize, shared: &Shared, process: &mut Process) {
                 fault
             }
         };
-        report(slot, shared, &fault);
+        report(place, shared, &fault);
         faults = faults.saturating_add(1);
         shared.events.worker_restarted();
     }
@@ -106,32 +119,36 @@ impl Fault {
     }
 }
 
-fn report(slot: usize, shared: &Shared, fault: &Fault) {
+fn report(place: &Place, shared: &Shared, fault: &Fault) {
     let known = shared.health.borrow().fault.as_deref() == Some(fault.detail.as_str());
     // The same fault at every restart is one fact, not many.
     let level = if known { log::Level::Debug } else { log::Level::Warn };
-    log::log!(level, worker = slot, kind = fault.kind.name(); "worker lost: {}", fault.detail);
+    log::log!(level, worker = place.slot, token = place.token, kind = fault.kind.name(); "worker lost: {}", fault.detail);
     shared.events.worker_fault(fault.kind);
     shared.health.send_modify(|health| {
         health.fault = Some(fault.detail.clone());
-        health.pin_latched =
-            fault.kind == FaultKind::Pin || (health.pin_latched && latch::is_set(&shared.config));
+        if fault.kind == FaultKind::Pin {
+            health.pin_latched.insert(place.token);
+        } else if !latch::is_set(&place.config) {
+            health.pin_latched.remove(&place.token);
+        }
     });
 }
 
 /// Waits while the PIN is known to be wrong. A latch that this user cannot see is asked of a worker,
 /// which looks for it before it touches the token.
-async fn wait_for_latch(shared: &Shared) {
-    if !shared.health.borrow().pin_latched && !latch::is_set(&shared.config) {
+async fn wait_for_latch(place: &Place, shared: &Shared) {
+    let is_known = shared.health.borrow().pin_latched.contains(&place.token);
+    if !is_known && !latch::is_set(&place.config) {
         return;
     }
     shared.health.send_modify(|health| {
-        health.pin_latched = true;
+        health.pin_latched.insert(place.token);
         health.fault.get_or_insert_with(|| "the pin latch is set".to_owned());
     });
     loop {
         sleep(LATCH_POLL).await;
-        if !latch::is_set(&shared.config) {
+        if !latch::is_set(&place.config) {
             return;
         }
     }
@@ -151,30 +168,34 @@ fn back_off(faults: u32) -> Duration {
 }
 
 /// Starts one worker while no other one starts, and waits until it is ready.
-async fn start_one(slot: usize, shared: &Shared, process: &mut Process) -> Result<Live, Fault> {
-    let _turn = shared.start_gate.lock().await;
-    if latch::is_set(&shared.config) {
+async fn start_one(place: &Place, shared: &Shared, process: &mut Process) -> Result<Live, Fault> {
+    let config = &place.config;
+    let Some(gate) = shared.start_gates.get(place.token) else {
+        return Err(Fault::token("the token has no gate"));
+    };
+    let _turn = gate.lock().await;
+    if latch::is_set(config) {
         let detail = "the pin latch is set".to_owned();
         return Err(Fault { kind: FaultKind::Pin, detail });
     }
-    let worker = match shared.config.sockets().get(slot) {
+    let worker = match config.sockets().get(place.slot) {
         Some(socket) => start::connect(socket)
             .await
             .map_err(|e| Fault::token(format!("{} cannot be reached: {e}", socket.display())))?,
-        None => start::spawn(&shared.config, &shared.config_path, &shared.program)
+        None => start::spawn(config, place.token, &shared.config_path, &shared.program)
             .map_err(|e| Fault::token(format!("no worker can be spawned: {e}")))?,
     };
     *process = worker.process;
     let (reader, writer) = worker.connection.into_split();
     let mut inlet = Inlet::new(reader);
     // The deadline is that of the log-in, and again that of each key.
-    let steps = u32::try_from(shared.config.keys().len()).unwrap_or(u32::MAX).saturating_add(1);
-    let start = shared.config.start_deadline().saturating_mul(steps).saturating_add(HELLO_GRACE);
+    let steps = u32::try_from(config.keys().len()).unwrap_or(u32::MAX).saturating_add(1);
+    let start = config.start_deadline().saturating_mul(steps).saturating_add(HELLO_GRACE);
     let hello = timeout(start, first_word(&mut inlet))
         .await
         .map_err(|_| Fault::token("the worker did not become ready in time"))??;
-    admit(&hello, shared)?;
-    let depth = shared.config.sessions().saturating_add(1);
+    admit(&hello, place, shared)?;
+    let depth = config.sessions().saturating_add(1);
     Ok(Live { inlet, writer, depth, next_id: 0, in_flight: HashMap::new() })
 }
 
@@ -192,7 +213,7 @@ async fn first_word(inlet: &mut Inlet<OwnedReadHalf>) -> Result<Hello, Fault> {
 }
 
 /// Checks that the worker is of our version, our keys and our token, and counts it in.
-fn admit(hello: &Hello, shared: &Shared) -> Result<(), Fault> {
+fn admit(hello: &Hello, place: &Place, shared: &Shared) -> Result<(), Fault> {
     let config = |detail: String| Fault { kind: FaultKind::Config, detail };
     if hello.version != ipc::VERSION {
         return Err(config(format!(
@@ -222,7 +243,9 @@ fn admit(hello: &Hello, shared: &Shared) -> Result<(), Fault> {
         known.get_or_insert_with(|| TokenSecret::new(*secret));
         first
     });
-    shared.health.send_modify(|health| health.pin_latched = false);
+    shared.health.send_modify(|health| {
+        health.pin_latched.remove(&place.token);
+    });
     let live = change_live(&shared.health, |live| live.saturating_add(1));
     shared.events.workers_live(live);
     Ok(())
@@ -261,6 +284,13 @@ impl Live {
             tokio::pin!(work);
             // Registered before the dispatch is asked, else work that comes in between is missed.
             work.as_mut().enable();
+            // Before any more work: what is doubted must not be signed by who may be the cause.
+            if doubts.has_changed().unwrap_or(false) {
+                doubts.mark_unchanged();
+                if let Err(e) = self.say(&ToWorker::Prove, shared).await {
+                    return Fault::token(format!("the worker takes nothing more: {e}"));
+                }
+            }
             if let Err(e) = self.feed(shared).await {
                 return Fault::token(format!("the worker takes nothing more: {e}"));
             }
@@ -274,11 +304,7 @@ impl Live {
                         return fault;
                     }
                 }
-                Ok(()) = doubts.changed() => {
-                    if let Err(e) = self.say(&ToWorker::Prove, shared).await {
-                        return Fault::token(format!("the worker takes nothing more: {e}"));
-                    }
-                }
+                Ok(()) = doubts.changed() => doubts.mark_changed(),
                 () = &mut work, if has_room => {}
                 () = sleep_until(heard + silence) => {
                     return Fault::token(format!("the worker was mute for {silence:?}"));

@@ -23,6 +23,7 @@ mod pool;
 mod start;
 pub mod worker;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -66,8 +67,8 @@ pub struct Health {
     pub live: usize,
     /// Workers that should sign.
     pub configured: usize,
-    /// Whether the token refused the PIN and nobody tries again.
-    pub pin_latched: bool,
+    /// The tokens that refused the PIN, counted from 0; nobody tries there again.
+    pub pin_latched: BTreeSet<usize>,
     /// The last fault of a worker, until all are live again; for operators, never for clients.
     pub fault: Option<String>,
 }

@@ -54,8 +54,8 @@ pub(super) struct Shared {
     drained: Notify,
     pub(super) health: watch::Sender<Health>,
     pub(super) secret: watch::Sender<Option<TokenSecret>>,
-    /// Held while a worker starts: one log-in at a time.
-    pub(super) start_gate: tokio::sync::Mutex<()>,
+    /// One for each token, held while a worker of it starts: one log-in at a time.
+    pub(super) start_gates: Vec<tokio::sync::Mutex<()>>,
     pub(super) phase: watch::Sender<Phase>,
     /// Counts the signatures that did not verify.
     pub(super) doubts: watch::Sender<u64>,
@@ -104,7 +104,7 @@ impl Pool {
             drained: Notify::new(),
             health: watch::Sender::new(Health { configured: workers, ..Health::default() }),
             secret: watch::Sender::new(None),
-            start_gate: tokio::sync::Mutex::new(()),
+            start_gates: (0..config.tokens()).map(|_| tokio::sync::Mutex::new(())).collect(),
             phase: watch::Sender::new(Phase::Open),
             doubts: watch::Sender::new(0),
             config,
@@ -223,11 +223,13 @@ impl Pool {
         }
     }
 
-    /// Ends when nobody signs because the PIN was refused.
+    /// Ends when nobody signs because every token refused the PIN.
     async fn latched(&self) {
         let mut health = self.shared.health.subscribe();
+        let tokens = self.shared.config.tokens();
         // Only the outcome is kept: the value itself holds a lock that must not live on.
-        let gone = health.wait_for(|health| health.pin_latched && health.live == 0).await.is_err();
+        let all = |health: &Health| health.pin_latched.len() == tokens && health.live == 0;
+        let gone = health.wait_for(all).await.is_err();
         if gone {
             // The sender lives as long as the pool; without it nobody will ever latch.
             std::future::pending::<()>().await;

@@ -34,8 +34,13 @@ pub(super) struct Worker {
 #[derive(Default)]
 pub(super) struct Process(Option<Child>);
 
-/// Spawns a worker of our own.
-pub(super) fn spawn(config: &HsmConfig, config_path: &Path, program: &Path) -> io::Result<Worker> {
+/// Spawns a worker of our own for one of the tokens.
+pub(super) fn spawn(
+    config: &HsmConfig,
+    token: usize,
+    config_path: &Path,
+    program: &Path,
+) -> io::Result<Worker> {
     let (ours, theirs) = StdUnixStream::pair()?;
     ours.set_nonblocking(true)?;
     // What the vendor's library prints on its standard output belongs to the log, too.
@@ -44,6 +49,8 @@ pub(super) fn spawn(config: &HsmConfig, config_path: &Path, program: &Path) -> i
         .arg("hsm-worker")
         .arg("--config")
         .arg(config_path)
+        .arg("--token")
+        .arg(token.saturating_add(1).to_string())
         .arg("--tether")
         .envs(config.environment())
         // Ctrl-C in a terminal is for the front, which still needs its workers to drain.

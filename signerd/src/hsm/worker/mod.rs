@@ -47,6 +47,8 @@ use watchdog::Watchdog;
 pub struct WorkerArgs {
     /// Path of `hsm.toml`.
     pub config: PathBuf,
+    /// Which of the tokens that hold the keys, counted from 0.
+    pub token: usize,
     /// Where the front is.
     pub channel: Channel,
 }
@@ -81,7 +83,7 @@ pub fn run(args: &WorkerArgs) -> ExitCode {
 }
 
 fn work(args: &WorkerArgs) -> Result<(), Fault> {
-    let config = match read_config(&args.config) {
+    let config = match read_config(&args.config, args.token) {
         Ok(config) => Arc::new(config),
         Err(fault) => {
             if args.channel == Channel::Tether {
@@ -124,14 +126,22 @@ fn work(args: &WorkerArgs) -> Result<(), Fault> {
     })
 }
 
-fn read_config(path: &Path) -> Result<HsmConfig, Fault> {
+fn read_config(path: &Path, token: usize) -> Result<HsmConfig, Fault> {
     let text = std::fs::read_to_string(path).map_err(|e| {
         Fault::config(path.display(), format!("it cannot be read: {e}"), "check path and rights")
     })?;
     let folder = path.parent().unwrap_or_else(|| Path::new("."));
-    HsmConfig::parse(&text, folder).map_err(|faults| {
+    let config = HsmConfig::parse(&text, folder).map_err(|faults| {
         let list: Vec<String> = faults.iter().map(ToString::to_string).collect();
         Fault::config(path.display(), list.join("; "), "mend the file")
+    })?;
+    config.of_token(token).ok_or_else(|| {
+        let problem = format!(
+            "it has {} tokens, and none of number {}",
+            config.tokens(),
+            token.saturating_add(1)
+        );
+        Fault::config(path.display(), problem, "give another --token, or add a [[replica]]")
     })
 }
 
