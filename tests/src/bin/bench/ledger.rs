@@ -144,6 +144,15 @@ async fn rates(kind: &Kind, rounds: usize) -> Outcome<Vec<Vec<f64>>> {
     Ok(table)
 }
 
+/// How long a batch of one record takes from its beginning to its durable answer, in seconds.
+pub(crate) async fn one_batch() -> Outcome<f64> {
+    let kind = Kind::Sqlite(tempfile::tempdir()?);
+    let ledger = kind.open()?;
+    let batches = rate(&ledger, &Arc::new(AtomicU64::new(1)), 1, 1).await?;
+    ledger.close().await;
+    Ok(1.0 / batches)
+}
+
 async fn rate(ledger: &Ledger, next: &Arc<AtomicU64>, size: usize, clients: usize) -> Outcome<f64> {
     let stop = Arc::new(AtomicBool::new(false));
     let since = Instant::now();

@@ -7,7 +7,7 @@
 //! by the mean of the ceilings before and after it. A table and one line of JSON on standard output.
 //!
 //! `bench judging [--rounds N]` measures the judge alone, see [`judging`]; `bench ledger [--rounds N]` what
-//! durability costs, see [`ledger`].
+//! durability costs, see [`ledger`]; `bench hsm [--rounds N]` all that the HSM side must reach, see [`table`].
 //!
 //! Requests are made before the clock starts and answers are verified after it stops, so that the
 //! client costs little; what it costs is measured too. The time of a round is all of its time: from
@@ -19,6 +19,8 @@ mod ledger;
 mod load;
 mod report;
 mod series;
+mod table;
+mod waiting;
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -33,7 +35,7 @@ use self::series::Series;
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
 const USAGE: &str = "usage: bench [--rounds N] [--seconds S] [--in-flight N] \
-                     [--issuer vn-moh|vn-moh-ec], or: bench judging|ledger [--rounds N]";
+                     [--issuer vn-moh|vn-moh-ec], or: bench judging|ledger|hsm [--rounds N]";
 
 fn main() -> ExitCode {
     // A release build ends at a panic without cleaning up: the daemon must not outlive the benchmark.
@@ -53,6 +55,7 @@ fn main() -> ExitCode {
         Options::read(words).and_then(|options| match part.as_deref() {
             Some("judging") => judging::run(options.rounds),
             Some("ledger") => ledger::run(options.rounds),
+            Some("hsm") => table::run(&options, &mut std::io::stdout().lock()),
             Some(_) => Err(USAGE.into()),
             None => run(&options),
         })

@@ -1,0 +1,152 @@
+//! `bench hsm`: the whole table of what the HSM side must reach, each row with its figure and verdict.
+
+use std::io::Write;
+
+use serde_json::json;
+
+use crate::series::Series;
+use crate::waiting::{self, quantile};
+use crate::{Options, Outcome};
+
+/// Shares of the ceiling that must be reached, PS256 and ES256.
+const RATIOS: [f64; 2] = [0.80, 0.20];
+/// Processor time of the front per certificate, µs, PS256 and ES256.
+const FRONTS: [f64; 2] = [150.0, 185.0];
+/// Share of a raw loop through a token that takes 2 ms.
+const SLOW_RATIO: f64 = 0.95;
+/// What one certificate may take beside its signature and its commits, seconds.
+const OVERHEAD: f64 = 0.0015;
+/// How much longer than the median may one in a hundred take?
+const TAIL: f64 = 4.0;
+/// One in a hundred single certificates among large batches, seconds.
+const CROWDED: f64 = 0.150;
+/// Memory of the front in MiB: idle, and with four large batches.
+const MEMORY: [f64; 2] = [48.0, 160.0];
+
+struct Row {
+    measure: String,
+    must: String,
+    found: String,
+    met: bool,
+    value: f64,
+}
+
+/// Measures all of it.
+pub(crate) fn run(options: &Options, out: &mut dyn Write) -> Outcome<()> {
+    let mut rows = Vec::new();
+    for (at, issuer) in ["vn-moh", "vn-moh-ec"].into_iter().enumerate() {
+        rows.extend(shares(&Series::measure(issuer, options)?, at));
+    }
+    for (sessions, rate, raw) in waiting::slow()? {
+        let ratio = rate / raw;
+        rows.push(Row {
+            measure: format!("2 ms per ES256 signature, {sessions} sessions: share of a raw loop"),
+            must: format!(">= {SLOW_RATIO}"),
+            found: format!("{ratio:.3} ({rate:.0} of {raw:.0}/s)"),
+            met: ratio >= SLOW_RATIO,
+            value: ratio,
+        });
+    }
+    rows.extend(singles()?);
+    rows.extend(crowded()?);
+    write(out, &rows)
+}
+
+fn shares(series: &Series, at: usize) -> Vec<Row> {
+    let median = |values: Vec<f64>| {
+        let mut values = values;
+        values.sort_by(f64::total_cmp);
+        quantile(&values, 0.5)
+    };
+    let ratio = median(series.rounds.iter().map(|round| round.ratio).collect());
+    let front = median(series.rounds.iter().map(|round| round.front * 1e6).collect());
+    let ceiling = median(series.ceilings.iter().map(|ceiling| ceiling.rate).collect());
+    let (name, [must_ratio, must_front]) =
+        (&series.algorithm, [RATIOS, FRONTS].map(|of| of.get(at).copied().unwrap_or(f64::NAN)));
+    vec![
+        Row {
+            measure: format!("{name}, 1,000 records x 2 doses: share of the module's ceiling"),
+            must: format!(">= {must_ratio:.2}"),
+            found: format!("{ratio:.3} (ceiling {ceiling:.0}/s)"),
+            met: ratio >= must_ratio,
+            value: ratio,
+        },
+        Row {
+            measure: format!("{name}: processor time of the front per certificate, µs"),
+            must: format!("<= {must_front:.0}"),
+            found: format!("{front:.0}"),
+            met: front <= must_front,
+            value: front,
+        },
+    ]
+}
+
+fn singles() -> Outcome<Vec<Row>> {
+    let found = waiting::singles()?;
+    let (p50, p99) = (quantile(&found.waits, 0.5), quantile(&found.waits, 0.99));
+    let bound = found.signature + found.commits + OVERHEAD;
+    let ms = 1e3;
+    Ok(vec![
+        Row {
+            measure: "one PS256 certificate, idle, kept connection: p50, ms".to_owned(),
+            must: format!("<= {:.2}", bound * ms),
+            found: format!(
+                "{:.2} (signature {:.2}, commits {:.2})",
+                p50 * ms,
+                found.signature * ms,
+                found.commits * ms
+            ),
+            met: p50 <= bound,
+            value: p50 * ms,
+        },
+        Row {
+            measure: "the same: p99, ms".to_owned(),
+            must: format!("<= {:.2}", p50 * TAIL * ms),
+            found: format!("{:.2}", p99 * ms),
+            met: p99 <= p50 * TAIL,
+            value: p99 * ms,
+        },
+    ])
+}
+
+fn crowded() -> Outcome<Vec<Row>> {
+    let found = waiting::crowded()?;
+    let p99 = quantile(&found.waits, 0.99);
+    #[expect(clippy::cast_precision_loss, reason = "bytes of a process in MiB")]
+    let [idle, most] = [found.idle, found.most].map(|bytes| bytes as f64 / 1_048_576.0);
+    let [idle_max, most_max] = MEMORY;
+    let memory = |measure: &str, found: f64, must: f64| Row {
+        measure: measure.to_owned(),
+        must: format!("<= {must:.0}"),
+        found: format!("{found:.1}"),
+        met: found <= must,
+        value: found,
+    };
+    Ok(vec![
+        Row {
+            measure: "single certificates among batches of 3,000: p99, ms".to_owned(),
+            must: format!("<= {:.0}", CROWDED * 1e3),
+            found: format!(
+                "{:.1} ({} single, {} others)",
+                p99 * 1e3,
+                found.waits.len(),
+                found.certificates
+            ),
+            met: p99 <= CROWDED,
+            value: p99 * 1e3,
+        },
+        memory("memory of the front, idle, MiB", idle, idle_max),
+        memory("memory of the front, four batches of 3,000 doses, MiB", most, most_max),
+    ])
+}
+
+fn write(out: &mut dyn Write, rows: &[Row]) -> Outcome<()> {
+    let mut lines = Vec::new();
+    for Row { measure, must, found, met, value } in rows {
+        let verdict = if *met { "met" } else { "MISSED" };
+        writeln!(out, "{measure:<66} {must:<10} {found:<34} {verdict}")?;
+        lines.push(json!({ "measure": measure, "must": must, "value": value, "met": met }));
+    }
+    writeln!(out, "{}", serde_json::Value::from(lines))?;
+    Ok(())
+}
