@@ -3,9 +3,11 @@
 //! In go a known client and the bytes it sent; out comes the answer, or one error for the whole request.
 //! It promises: nothing is signed that the judge did not approve; what will be signed is durable before
 //! the HSM is touched; nothing leaves that was not verified and read back; the same id and bytes get the
-//! same answer, also after a crash; a failure in the middle frees the id and the doses.
+//! same answer, also after a crash; a failure in the middle frees the id and the doses; nothing is begun for
+//! a caller that has gone.
 
 mod answer;
+mod caller;
 mod claims;
 mod error;
 mod judge;
@@ -22,6 +24,7 @@ use bytes::Bytes;
 use policy::BatchFault;
 use tokio::sync::OnceCell;
 
+pub use self::caller::{Caller, Presence};
 pub use self::error::IssueError;
 use self::judge::{Hours, Judged, Rate, Terms};
 use self::plan::Plan;
@@ -104,14 +107,15 @@ pub async fn issue(
     app: Arc<Issuing>,
     client: Arc<Client>,
     body: Bytes,
+    caller: Caller,
 ) -> Result<Answer, IssueError> {
     let batch = Batch::open(&app, client, body).await?;
     let digest = batch.digest().await?;
     // Whether an answer is still kept may be asked of a clock that is not fit to sign by.
     let about_now = clock::seconds_since_1970();
     let outcome = match app.ledger.begin(batch.reference(), digest, about_now).await? {
-        Begin::Fresh(ticket) => fresh(&app, &batch, ticket, Rate::Spend).await,
-        Begin::Resume(ticket, intent) => resume(&app, &batch, ticket, intent).await,
+        Begin::Fresh(ticket) => fresh(&app, &batch, &caller, (ticket, Rate::Spend)).await,
+        Begin::Resume(ticket, intent) => resume(&app, &batch, &caller, (ticket, intent)).await,
         Begin::Replay { sealed } => replay(&app, &batch, sealed).await,
         Begin::Conflict => Err(IssueError::Conflict),
         Begin::InProgress => Err(IssueError::InProgress),
@@ -150,8 +154,8 @@ pub async fn preview(
 async fn fresh(
     app: &Arc<Issuing>,
     batch: &Batch,
-    mut ticket: Ticket,
-    rate: Rate,
+    caller: &Caller,
+    (mut ticket, rate): (Ticket, Rate),
 ) -> Result<Answer, IssueError> {
     app.seals.check(Instant::now())?;
     let now = app.clock.now()?;
@@ -166,6 +170,9 @@ async fn fresh(
             count(app, batch, &judged, None);
             app.diary.tell(batch.refused("withheld"));
             return Ok(Answer { body, replayed: false });
+        }
+        if caller.is_gone() {
+            return Err(IssueError::CallerGone);
         }
         let plan = Plan::draw(&judged, batch, now)?;
         let timer = app.metrics.commit_duration.start_timer();
@@ -198,8 +205,8 @@ const INTEND_TRIES_MAX: usize = 8;
 async fn resume(
     app: &Arc<Issuing>,
     batch: &Batch,
-    ticket: Ticket,
-    intent: StoredIntent,
+    caller: &Caller,
+    (ticket, intent): (Ticket, StoredIntent),
 ) -> Result<Answer, IssueError> {
     app.seals.check(Instant::now())?;
     match recall(app, batch, intent).await {
@@ -211,7 +218,7 @@ async fn resume(
             log::warn!(batch:% = uuid(batch.id); "open intent released, the batch is judged anew");
             let now = clock::seconds_since_1970();
             let ticket = app.ledger.discard(ticket, ReleaseCode::Rules, now).await?;
-            fresh(app, batch, ticket, Rate::Paid).await
+            fresh(app, batch, caller, (ticket, Rate::Paid)).await
         }
         // A limit that was lowered meanwhile: the doses must not stay "in progress".
         Err(error @ IssueError::Batch(_)) => {

@@ -189,6 +189,35 @@ async fn sigterm_finishes_what_is_in_work_and_takes_no_more() {
     assert!(daemon.stop().success());
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_begun_for_a_client_that_has_gone() {
+    // Whoever hangs up while a large batch is judged gets no intent and no certificate, and the HSM is not
+    // asked; the repeat of the batch is judged anew and signed.
+    let setup = Setup::new();
+    let daemon = Daemon::ready(&setup);
+    let (client, evidence) = (Client::new(&setup), Evidence::of(&setup));
+    let batch = Batch::about(&evidence, "vn-moh-ec", 1_000);
+    let length = batch.body.len();
+    let head = format!(
+        "POST /v1/batches HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/cbor\r\n\
+         content-length: {length}\r\n\r\n"
+    );
+    let mut connection = client.connect().await.unwrap();
+    connection.write_all(head.as_bytes()).await.unwrap();
+    connection.write_all(&batch.body).await.unwrap();
+    connection.flush().await.unwrap();
+    drop(connection);
+    // It ends only when nothing is in work any more.
+    assert!(daemon.stop().success());
+    assert_eq!(ledger::batch(&setup, &batch.id), None);
+    assert_eq!(ledger::issued(&setup), (0, 0));
+
+    let daemon = Daemon::ready(&setup);
+    let answer = client.sign(batch.body).await.unwrap();
+    assert!(!is_replayed(&answer) && certificates(&answer).1.len() == 2_000);
+    assert!(daemon.stop().success());
+}
+
 /// Goes on with a request that was begun, and gives what came back, which may be nothing.
 async fn tell_late<S>(stream: &mut S, batch: &Batch) -> String
 where

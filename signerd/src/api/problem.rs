@@ -99,7 +99,8 @@ pub(super) fn of(error: &IssueError) -> Problem {
         IssueError::Hcert(HcertError::Signature(_)) | IssueError::Incomplete => {
             unavailable("hsm.unavailable", "HSM does not sign")
         }
-        IssueError::Contended => overloaded(),
+        // Nobody reads it.
+        IssueError::CallerGone | IssueError::Contended => overloaded(),
         IssueError::Hcert(_)
         | IssueError::Encode(_)
         | IssueError::Lost(_)

@@ -14,7 +14,7 @@ use super::log::{self, LogRoute};
 use super::problem;
 use crate::access::{Client, RateError};
 use crate::hcert::{self, SignerCertificate};
-use crate::issue::{self, Answer, IssueError, Issuing, Warnings};
+use crate::issue::{self, Answer, Caller, IssueError, Issuing, Warnings};
 use crate::logging;
 use crate::tlog::fact::Peer;
 use crate::wire::cbor::{Bytes as Encoded, write};
@@ -152,10 +152,12 @@ impl Signing {
         (place, request_id): (OwnedSemaphorePermit, &str),
     ) -> Result<Reply, Problem> {
         let (app, id) = (Arc::clone(&self.app), client.id.clone());
+        // Dropped with this future when the connection ends.
+        let (caller, _presence) = Caller::here();
         let task = tokio::spawn(async move {
             let result = match work {
                 Work::Preview(warnings) => issue::preview(app, client, body, warnings).await,
-                Work::Sign => issue::issue(app, client, body).await,
+                Work::Sign => issue::issue(app, client, body, caller).await,
             };
             drop(place);
             result

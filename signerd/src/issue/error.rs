@@ -19,6 +19,9 @@ pub enum IssueError {
     /// The batch breaks a limit. To blame: the client; a smaller or corrected batch passes.
     #[error(transparent)]
     Batch(#[from] BatchFault),
+    /// Nobody waits for the answer any more, and nothing was intended yet. Nobody to blame; repeat.
+    #[error("caller has gone before anything was intended")]
+    CallerGone,
     /// The clock is not to be trusted. To blame: the operator; a repeat helps later.
     #[error(transparent)]
     Clock(#[from] ClockError),

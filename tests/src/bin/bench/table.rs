@@ -5,7 +5,7 @@ use std::io::Write;
 use serde_json::json;
 
 use crate::series::Series;
-use crate::waiting::{self, quantile};
+use crate::waiting::{self, percentile};
 use crate::{Options, Outcome};
 
 /// Shares of the ceiling that must be reached, PS256 and ES256.
@@ -56,7 +56,7 @@ fn shares(series: &Series, at: usize) -> Vec<Row> {
     let median = |values: Vec<f64>| {
         let mut values = values;
         values.sort_by(f64::total_cmp);
-        quantile(&values, 0.5)
+        percentile(&values, 50)
     };
     let ratio = median(series.rounds.iter().map(|round| round.ratio).collect());
     let front = median(series.rounds.iter().map(|round| round.front * 1e6).collect());
@@ -83,7 +83,7 @@ fn shares(series: &Series, at: usize) -> Vec<Row> {
 
 fn singles() -> Outcome<Vec<Row>> {
     let found = waiting::singles()?;
-    let (p50, p99) = (quantile(&found.waits, 0.5), quantile(&found.waits, 0.99));
+    let (p50, p99) = (percentile(&found.waits, 50), percentile(&found.waits, 99));
     let bound = found.signature + found.commits + OVERHEAD;
     let ms = 1e3;
     Ok(vec![
@@ -111,9 +111,8 @@ fn singles() -> Outcome<Vec<Row>> {
 
 fn crowded() -> Outcome<Vec<Row>> {
     let found = waiting::crowded()?;
-    let p99 = quantile(&found.waits, 0.99);
-    #[expect(clippy::cast_precision_loss, reason = "bytes of a process in MiB")]
-    let [idle, most] = [found.idle, found.most].map(|bytes| bytes as f64 / 1_048_576.0);
+    let p99 = percentile(&found.waits, 99);
+    let [idle, most] = [found.idle, found.most].map(|kib| f64::from(kib) / 1_024.0);
     let [idle_max, most_max] = MEMORY;
     let memory = |measure: &str, found: f64, must: f64| Row {
         measure: measure.to_owned(),

@@ -154,9 +154,9 @@ pub(crate) struct Crowded {
     pub(crate) waits: Vec<f64>,
     /// Certificates of the large ones meanwhile.
     pub(crate) certificates: usize,
-    /// Bytes of the front that is idle, and at most.
-    pub(crate) idle: u64,
-    pub(crate) most: u64,
+    /// KiB of the front that is idle, and at most.
+    pub(crate) idle: u32,
+    pub(crate) most: u32,
 }
 
 /// Of a daemon with four batches of 3,000 doses at any time.
@@ -226,7 +226,7 @@ async fn compete(
 }
 
 /// The most resident memory of a process until it is told to stop.
-fn watch_memory(process: Pid, stop: Arc<AtomicBool>) -> std::thread::JoinHandle<u64> {
+fn watch_memory(process: Pid, stop: Arc<AtomicBool>) -> std::thread::JoinHandle<u32> {
     std::thread::spawn(move || {
         let mut most = 0;
         while !stop.load(Ordering::Relaxed) {
@@ -237,23 +237,16 @@ fn watch_memory(process: Pid, stop: Arc<AtomicBool>) -> std::thread::JoinHandle<
     })
 }
 
-/// Resident memory in bytes.
-fn resident(process: Pid) -> Outcome<u64> {
+/// Resident memory in KiB.
+fn resident(process: Pid) -> Outcome<u32> {
     let path = format!("/proc/{}/status", process.as_raw_nonzero());
     let status = fs::read_to_string(Path::new(&path))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("no VmRSS")?;
-    let kib: u64 = line.trim().trim_end_matches("kB").trim().parse()?;
-    Ok(kib * 1024)
+    Ok(line.trim().trim_end_matches("kB").trim().parse()?)
 }
 
-/// The value below which so much of a sorted list is.
-pub(crate) fn quantile(sorted: &[f64], part: f64) -> f64 {
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        clippy::cast_precision_loss,
-        reason = "an index below a few thousand"
-    )]
-    let index = ((sorted.len() as f64 * part).ceil() as usize).saturating_sub(1);
+/// The value that so many of a hundred of a sorted list do not exceed.
+pub(crate) fn percentile(sorted: &[f64], percent: usize) -> f64 {
+    let index = (sorted.len() * percent).div_ceil(100).saturating_sub(1);
     sorted.get(index).copied().unwrap_or(f64::NAN)
 }
