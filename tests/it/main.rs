@@ -42,5 +42,6 @@ mod requests;
 mod resume;
 mod signing;
 mod startup;
+mod storms;
 mod systemd;
 mod workers;

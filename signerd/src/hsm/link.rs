@@ -15,6 +15,7 @@ use std::time::Instant;
 use tokio::io::AsyncWriteExt;
 use tokio::net::unix::OwnedReadHalf;
 use tokio::net::unix::OwnedWriteHalf;
+use tokio::sync::watch;
 use tokio::time::sleep;
 use tokio::time::sleep_until;
 use tokio::time::timeout;
@@ -46,8 +47,10 @@ const HELLO_GRACE: Duration = Duration::from_secs(5);
 const BACK_OFF_FIRST: Duration = Duration::from_millis(100);
 /// Longest wait before a restart.
 const BACK_OFF_MAX: Duration = Duration::from_secs(3);
-/// A worker that signed for so long was well; its next fault is a first one again.
-const WELL_AFTER: Duration = Duration::from_secs(10);
+/// A worker that signed for so long, and so many times as long as it was waited for, was well: its next fault
+/// is a first one again. So no token is logged in to more than now and then, and a rare fault costs no wait.
+const WELL_AFTER: Duration = Duration::from_secs(1);
+const WELL_TIMES: u32 = 5;
 /// How often the latch is looked for.
 const LATCH_POLL: Duration = Duration::from_secs(1);
 
@@ -68,14 +71,15 @@ async fn live_for_ever(slot: usize, shared: &Shared, process: &mut Process) {
     let mut faults = 0_u32;
     loop {
         wait_for_latch(shared).await;
-        sleep(back_off(faults)).await;
+        let wait = back_off(faults);
+        sleep(wait).await;
         let fault = match start_one(slot, shared, process).await {
             Ok(mut live) => {
                 let since = Instant::now();
                 log::info!(worker = slot, pid = process.id(); "worker live");
                 let fault = live.converse(shared).await;
                 live.abandon(shared);
-                if since.elapsed() >= WELL_AFTER {
+                if since.elapsed() >= WELL_AFTER.max(wait.saturating_mul(WELL_TIMES)) {
                     faults = 0;
                 }
                 // Whatever it does now, its work is with others already.
@@ -167,15 +171,18 @@ async fn start_one(slot: usize, shared: &Shared, process: &mut Process) -> Resul
     *process = worker.process;
     let (reader, writer) = worker.connection.into_split();
     let mut inlet = Inlet::new(reader);
-    // The deadline is that of the log-in, and again that of each key.
-    let steps = u32::try_from(shared.config.keys().len()).unwrap_or(u32::MAX).saturating_add(1);
+    // The deadline is that of the log-in, and again that of each key in each session.
+    let proofs = shared.config.keys().len().saturating_mul(shared.config.sessions());
+    let steps = u32::try_from(proofs).unwrap_or(u32::MAX).saturating_add(1);
     let start = shared.config.start_deadline().saturating_mul(steps).saturating_add(HELLO_GRACE);
     let hello = timeout(start, first_word(&mut inlet))
         .await
         .map_err(|_| Fault::token("the worker did not become ready in time"))??;
     admit(&hello, shared)?;
     let depth = shared.config.sessions().saturating_add(1);
-    Ok(Live { inlet, writer, depth, next_id: 0, in_flight: HashMap::new() })
+    // What was doubted before this worker proved its keys is not about it.
+    let doubts = shared.doubts.subscribe();
+    Ok(Live { inlet, writer, depth, doubts, next_id: 0, in_flight: HashMap::new() })
 }
 
 async fn first_word(inlet: &mut Inlet<OwnedReadHalf>) -> Result<Hello, Fault> {
@@ -228,7 +235,7 @@ fn admit(hello: &Hello, shared: &Shared) -> Result<(), Fault> {
     Ok(())
 }
 
-fn change_live(health: &tokio::sync::watch::Sender<Health>, change: fn(usize) -> usize) -> usize {
+fn change_live(health: &watch::Sender<Health>, change: fn(usize) -> usize) -> usize {
     let mut now = 0;
     health.send_modify(|health| {
         health.live = change(health.live);
@@ -245,6 +252,7 @@ struct Live {
     inlet: Inlet<OwnedReadHalf>,
     writer: OwnedWriteHalf,
     depth: usize,
+    doubts: watch::Receiver<u64>,
     next_id: u64,
     in_flight: HashMap<u64, (Chunk, Instant)>,
 }
@@ -254,8 +262,6 @@ impl Live {
     async fn converse(&mut self, shared: &Shared) -> Fault {
         let silence = shared.config.call_deadline();
         let mut heard = tokio::time::Instant::now();
-        // What was doubted before this worker proved its keys is not about it.
-        let mut doubts = shared.doubts.subscribe();
         loop {
             let work = shared.work.notified();
             tokio::pin!(work);
@@ -274,11 +280,8 @@ impl Live {
                         return fault;
                     }
                 }
-                Ok(()) = doubts.changed() => {
-                    if let Err(e) = self.say(&ToWorker::Prove, shared).await {
-                        return Fault::token(format!("the worker takes nothing more: {e}"));
-                    }
-                }
+                // Passed on with the next feed.
+                Ok(()) = self.doubts.changed() => self.doubts.mark_changed(),
                 () = &mut work, if has_room => {}
                 () = sleep_until(heard + silence) => {
                     return Fault::token(format!("the worker was mute for {silence:?}"));
@@ -290,8 +293,13 @@ impl Live {
         }
     }
 
-    /// Sends chunks until the worker has as many as it should.
+    /// Passes doubts on, then sends chunks until the worker has as many as it should.
     async fn feed(&mut self, shared: &Shared) -> io::Result<()> {
+        // A doubt goes before the work that may have come with it.
+        if self.doubts.has_changed().unwrap_or(false) {
+            self.doubts.mark_unchanged();
+            self.say(&ToWorker::Prove, shared).await?;
+        }
         while self.in_flight.len() < self.depth {
             let now = Instant::now();
             let Some(chunk) = shared.dispatch().pull(now) else { return Ok(()) };
