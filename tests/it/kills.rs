@@ -9,7 +9,6 @@
 mod auditor;
 mod books;
 mod clients;
-mod random;
 mod token;
 
 use std::collections::BTreeMap;
@@ -20,19 +19,21 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use signerd::failpoint::Place;
 use signerd_tests::faults::{Disk, Faulty};
+use signerd_tests::random::{self, Random};
 use signerd_tests::{Daemon, process};
 use tokio::task::JoinHandle;
 
 use auditor::{Auditor, Fault, hold};
 use books::Ground;
 use clients::{Clients, Peer};
-use random::Random;
 use token::Token;
 
 /// Kills on one set-up; then a new one begins, so that what is read after each stays small.
 const KILLS_PER_ROUND: usize = 200;
 /// Kills of the first test without `SIGNERD_KILLS`.
 const KILLS: usize = 200;
+/// Makes the choices of an earlier run again.
+const SEED: &str = "SIGNERD_KILLS_SEED";
 /// How long does a daemon work that is to be killed at a place which it does not come to?
 const ROUND_WAIT: Duration = Duration::from_secs(3);
 
@@ -316,16 +317,6 @@ fn killer(daemon: &Daemon, end: End) -> JoinHandle<()> {
     })
 }
 
-/// A seed that is told, so that a run can be repeated as far as its choices go.
-fn seed() -> u64 {
-    let given = std::env::var("SIGNERD_KILLS_SEED").ok().and_then(|seed| seed.parse().ok());
-    given.unwrap_or_else(|| {
-        let mut bytes = [0; 8];
-        aws_lc_rs::rand::fill(&mut bytes).expect("randomness");
-        u64::from_ne_bytes(bytes) | 1
-    })
-}
-
 fn report(what: &str, seed: u64, tally: &Tally, since: Instant) {
     let places: usize = tally.at_places.values().sum();
     eprintln!(
@@ -381,7 +372,7 @@ async fn killed_over_a_server_nothing_is_lost_doubled_or_stuck() {
 async fn a_disk_that_lies_is_found_out() {
     // Where the disk keeps nothing of what was synchronised, these very kills find that batches are lost:
     // the harness sees what it looks for.
-    let mut round = Round::on(Ground::file(), Disk::Lying, seed());
+    let mut round = Round::on(Ground::file(), Disk::Lying, random::seed(SEED));
     let mut fault = None;
     for _ in 0..10 {
         fault = round.kill(End::Instant(300)).await.err();
@@ -396,15 +387,14 @@ async fn a_disk_that_lies_is_found_out() {
 
 /// How many kills the first test makes; the other disks and the server take a third of it each.
 fn kills() -> usize {
-    let given = std::env::var("SIGNERD_KILLS").ok().and_then(|kills| kills.parse().ok());
-    given.unwrap_or(KILLS)
+    random::number("SIGNERD_KILLS").map_or(KILLS, |kills| kills as usize)
 }
 
 /// Kills so often, on as many set-ups as it takes, and reports each.
 async fn survive(what: &str, ground: fn() -> Ground, disk: Disk, kills: usize) {
     let mut left = kills;
     while left > 0 {
-        let (seed, since) = (seed(), Instant::now());
+        let (seed, since) = (random::seed(SEED), Instant::now());
         let tally = round(ground(), disk, left.min(KILLS_PER_ROUND), seed).await;
         let tally = tally.unwrap_or_else(|fault| panic!("{fault}; seed {seed}"));
         report(what, seed, &tally, since);

@@ -42,6 +42,7 @@ mod requests;
 mod resume;
 mod signing;
 mod startup;
+mod storms;
 mod systemd;
 mod tokens;
 mod workers;

@@ -24,6 +24,7 @@ pub mod pki;
 pub mod pool;
 pub mod postgres;
 pub mod process;
+pub mod random;
 pub mod record;
 pub mod session;
 pub mod setup;

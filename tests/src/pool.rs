@@ -21,6 +21,13 @@ pub fn two_workers(pool: &[(&str, u64)]) -> Setup {
     setup
 }
 
+/// A set-up with two workers of two sessions, whose calls, starts and requests have little time.
+pub fn hasty() -> Setup {
+    let setup = two_workers(&[("call_deadline_ms", 500), ("request_deadline_ms", 4_000)]);
+    setup.change("hsm.toml", "sessions = 1", "sessions = 2\nstart_deadline_ms = 2000");
+    setup
+}
+
 /// Waits until both workers sign.
 pub fn both_live(daemon: &mut Daemon) {
     daemon.wait_until("live with both workers", |daemon| daemon.metric(LIVE) == 2.0);

@@ -15,6 +15,7 @@ use std::time::Instant;
 use tokio::io::AsyncWriteExt;
 use tokio::net::unix::OwnedReadHalf;
 use tokio::net::unix::OwnedWriteHalf;
+use tokio::sync::watch;
 use tokio::time::sleep;
 use tokio::time::sleep_until;
 use tokio::time::timeout;
@@ -48,8 +49,10 @@ const HELLO_GRACE: Duration = Duration::from_secs(5);
 const BACK_OFF_FIRST: Duration = Duration::from_millis(100);
 /// Longest wait before a restart.
 const BACK_OFF_MAX: Duration = Duration::from_secs(3);
-/// A worker that signed for so long was well; its next fault is a first one again.
-const WELL_AFTER: Duration = Duration::from_secs(10);
+/// A worker that signed for so long, and so many times as long as it was waited for, was well: its next fault
+/// is a first one again. So no token is logged in to more than now and then, and a rare fault costs no wait.
+const WELL_AFTER: Duration = Duration::from_secs(1);
+const WELL_TIMES: u32 = 5;
 /// How often the latch is looked for.
 const LATCH_POLL: Duration = Duration::from_secs(1);
 
@@ -80,15 +83,16 @@ struct Place {
 async fn live_for_ever(place: &Place, shared: &Shared, process: &mut Process) {
     let mut faults = 0_u32;
     loop {
-        wait_for_latch(place, shared).await;
-        sleep(back_off(faults)).await;
+        wait_for_latch(shared).await;
+        let wait = back_off(faults);
+        sleep(wait).await;
         let fault = match start_one(place, shared, process).await {
             Ok(mut live) => {
                 let since = Instant::now();
                 log::info!(worker = place.slot, token = place.token, pid = process.id(); "worker live");
                 let fault = live.converse(shared).await;
                 live.abandon(shared);
-                if since.elapsed() >= WELL_AFTER {
+                if since.elapsed() >= WELL_AFTER.max(wait.saturating_mul(WELL_TIMES)) {
                     faults = 0;
                 }
                 // Whatever it does now, its work is with others already.
@@ -188,15 +192,18 @@ async fn start_one(place: &Place, shared: &Shared, process: &mut Process) -> Res
     *process = worker.process;
     let (reader, writer) = worker.connection.into_split();
     let mut inlet = Inlet::new(reader);
-    // The deadline is that of the log-in, and again that of each key.
-    let steps = u32::try_from(config.keys().len()).unwrap_or(u32::MAX).saturating_add(1);
+    // The deadline is that of the log-in, and again that of each key in each session.
+    let proofs = config.keys().len().saturating_mul(config.sessions());
+    let steps = u32::try_from(proofs).unwrap_or(u32::MAX).saturating_add(1);
     let start = config.start_deadline().saturating_mul(steps).saturating_add(HELLO_GRACE);
     let hello = timeout(start, first_word(&mut inlet))
         .await
         .map_err(|_| Fault::token("the worker did not become ready in time"))??;
     admit(&hello, place, shared)?;
     let depth = config.sessions().saturating_add(1);
-    Ok(Live { inlet, writer, depth, next_id: 0, in_flight: HashMap::new() })
+    // What was doubted before this worker proved its keys is not about it.
+    let doubts = shared.doubts.subscribe();
+    Ok(Live { inlet, writer, depth, doubts, next_id: 0, in_flight: HashMap::new() })
 }
 
 async fn first_word(inlet: &mut Inlet<OwnedReadHalf>) -> Result<Hello, Fault> {
@@ -251,7 +258,7 @@ fn admit(hello: &Hello, place: &Place, shared: &Shared) -> Result<(), Fault> {
     Ok(())
 }
 
-fn change_live(health: &tokio::sync::watch::Sender<Health>, change: fn(usize) -> usize) -> usize {
+fn change_live(health: &watch::Sender<Health>, change: fn(usize) -> usize) -> usize {
     let mut now = 0;
     health.send_modify(|health| {
         health.live = change(health.live);
@@ -268,6 +275,7 @@ struct Live {
     inlet: Inlet<OwnedReadHalf>,
     writer: OwnedWriteHalf,
     depth: usize,
+    doubts: watch::Receiver<u64>,
     next_id: u64,
     in_flight: HashMap<u64, (Chunk, Instant)>,
 }
@@ -277,20 +285,11 @@ impl Live {
     async fn converse(&mut self, shared: &Shared) -> Fault {
         let silence = shared.config.call_deadline();
         let mut heard = tokio::time::Instant::now();
-        // What was doubted before this worker proved its keys is not about it.
-        let mut doubts = shared.doubts.subscribe();
         loop {
             let work = shared.work.notified();
             tokio::pin!(work);
             // Registered before the dispatch is asked, else work that comes in between is missed.
             work.as_mut().enable();
-            // Before any more work: what is doubted must not be signed by who may be the cause.
-            if doubts.has_changed().unwrap_or(false) {
-                doubts.mark_unchanged();
-                if let Err(e) = self.say(&ToWorker::Prove, shared).await {
-                    return Fault::token(format!("the worker takes nothing more: {e}"));
-                }
-            }
             if let Err(e) = self.feed(shared).await {
                 return Fault::token(format!("the worker takes nothing more: {e}"));
             }
@@ -304,7 +303,8 @@ impl Live {
                         return fault;
                     }
                 }
-                Ok(()) = doubts.changed() => doubts.mark_changed(),
+                // Passed on with the next feed.
+                Ok(()) = self.doubts.changed() => self.doubts.mark_changed(),
                 () = &mut work, if has_room => {}
                 () = sleep_until(heard + silence) => {
                     return Fault::token(format!("the worker was mute for {silence:?}"));
@@ -316,8 +316,13 @@ impl Live {
         }
     }
 
-    /// Sends chunks until the worker has as many as it should.
+    /// Passes doubts on, then sends chunks until the worker has as many as it should.
     async fn feed(&mut self, shared: &Shared) -> io::Result<()> {
+        // A doubt goes before the work that may have come with it.
+        if self.doubts.has_changed().unwrap_or(false) {
+            self.doubts.mark_unchanged();
+            self.say(&ToWorker::Prove, shared).await?;
+        }
         while self.in_flight.len() < self.depth {
             let now = Instant::now();
             let Some(chunk) = shared.dispatch().pull(now) else { return Ok(()) };

@@ -24,6 +24,10 @@ const CHUNK: usize = 64;
 /// fourth covers the hand-over. More would only make other batches wait.
 pub const CHUNKS_AT_THE_HSM: usize = 4;
 
+/// How often is signed again what does not verify, before the batch is given up? A device that errs now and
+/// then is outlasted, one that always does is found out by its proofs meanwhile.
+const SIGNED_AGAIN_MAX: usize = 3;
+
 /// Signs everything in the plan.
 pub(super) async fn certify(
     app: &Arc<Issuing>,
@@ -92,26 +96,38 @@ impl Chunk {
         Ok(hcerts.into_iter().map(|(_, hcert)| hcert).collect())
     }
 
-    /// Has signed once more what came with a signature that does not verify: a bit that fell over in a device
-    /// or on the way. Meanwhile every worker proves its keys; a second one is the batch's end.
+    /// Has signed again what came with a signature that does not verify: a bit that fell over in a device or
+    /// on the way. Each time every worker proves its keys before it signs on; where that does not help either,
+    /// it is the batch's end.
     async fn sign_again(
         &self,
-        refused: Vec<Numbered<Refused>>,
+        mut refused: Vec<Numbered<Refused>>,
     ) -> Result<Vec<Numbered<Hcert>>, IssueError> {
-        let count = refused.len();
-        log::error!(count, key:% = self.key; "the token gave signatures that do not verify; none left, they are made again");
+        let mut hcerts = Vec::with_capacity(refused.len());
+        for _ in 0..SIGNED_AGAIN_MAX {
+            self.doubt(refused.len());
+            let unsigned: Vec<_> =
+                refused.into_iter().map(|(place, refused)| (place, refused.unsigned)).collect();
+            let digests = unsigned.iter().map(|(_, unsigned)| unsigned.digest()).collect();
+            let signatures = self.app.pool.sign(&self.key, digests).await?;
+            let signer = Arc::clone(&self.signer);
+            let sealed = cpu::run(move || seal(&signer, unsigned, &signatures)).await??;
+            hcerts.extend(sealed.hcerts);
+            refused = sealed.refused;
+            if refused.is_empty() {
+                return Ok(hcerts);
+            }
+        }
+        self.doubt(refused.len());
+        let error = refused.into_iter().next().map(|(_, refused)| refused.error.into());
+        Err(error.unwrap_or(IssueError::Incomplete))
+    }
+
+    /// Tells of signatures that do not verify, and lets the workers prove themselves.
+    fn doubt(&self, count: usize) {
+        log::error!(count, key:% = self.key; "the token gave signatures that do not verify; none left");
         self.app.metrics.signatures_refused.inc_by(u64::try_from(count).unwrap_or(u64::MAX));
         self.app.pool.doubt();
-        let unsigned: Vec<_> =
-            refused.into_iter().map(|(place, refused)| (place, refused.unsigned)).collect();
-        let digests = unsigned.iter().map(|(_, unsigned)| unsigned.digest()).collect();
-        let signatures = self.app.pool.sign(&self.key, digests).await?;
-        let signer = Arc::clone(&self.signer);
-        let sealed = cpu::run(move || seal(&signer, unsigned, &signatures)).await??;
-        match sealed.refused.into_iter().next() {
-            Some((_, refused)) => Err(refused.error.into()),
-            None => Ok(sealed.hcerts),
-        }
     }
 }
 

@@ -5,11 +5,11 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use signerd_tests::client::member;
+use signerd_tests::random::Random;
 use signerd_tests::{Answer, Batch, Client, Evidence, Person, Setup};
 use tokio::task::JoinSet;
 
 use super::auditor::{Certified, Fault};
-use super::random::Random;
 
 /// Requests at once.
 const LANES: usize = 4;

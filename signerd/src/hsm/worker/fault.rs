@@ -51,6 +51,12 @@ impl Fault {
         Self { rung, ..self }
     }
 
+    /// The same, which this rung did not mend.
+    pub(super) fn despite(self, rung: Rung) -> Self {
+        let detail = format!("{}; making the {} anew did not help", self.detail, rung.name());
+        Self { detail, ..self }
+    }
+
     /// The lowest rung that can mend it.
     pub(super) const fn rung(&self) -> Rung {
         self.rung

@@ -302,10 +302,14 @@ impl Session {
     fn recover(&self, lane: Lane, mut fault: Fault) -> Result<Lane, Fault> {
         let lost = lane.lose();
         let mut rung = fault.rung();
+        let mut reached = None;
         loop {
             // A token that refuses the PIN, or nothing that can be done here.
-            if fault.kind() == FaultKind::Pin || rung == Rung::Process {
+            if fault.kind() == FaultKind::Pin {
                 return Err(fault);
+            }
+            if rung == Rung::Process {
+                return Err(reached.map_or(fault.clone(), |reached| fault.despite(reached)));
             }
             say(&format!("{} made anew: {}", rung.name(), fault.detail()));
             let deadline = match rung {
@@ -317,6 +321,7 @@ impl Session {
                 Ok(lane) => return Ok(lane),
                 Err(next) => fault = next,
             }
+            reached = Some(rung);
             rung = rung.next().max(fault.rung());
         }
     }

@@ -42,10 +42,15 @@ pub(crate) struct Call {
 impl Call {
     /// Begins a call; an error is what the caller is told instead of calling the real module.
     pub(crate) fn begin(function: Function, place: Place) -> Result<Self, CK_RV> {
+        Self::about(function, place, &[])
+    }
+
+    /// Begins a call that does something with these bytes.
+    pub(crate) fn about(function: Function, place: Place, data: &[u8]) -> Result<Self, CK_RV> {
         let mut call = Self::new(function);
         call.context.tally.called(function);
         call.admit(place)?;
-        call.decide(place)?;
+        call.decide(place, data)?;
         Ok(call)
     }
 
@@ -94,11 +99,12 @@ impl Call {
     }
 
     /// Tries the lines, in their order, until one decides what the caller is told.
-    fn decide(&mut self, place: Place) -> Result<(), CK_RV> {
+    fn decide(&mut self, place: Place, data: &[u8]) -> Result<(), CK_RV> {
         let running = Arc::clone(&self.running);
         for (line, text) in running.lines() {
             let Line::On { function, act, when } = text else { continue };
-            if function.is_some_and(|function| function != self.function) {
+            let is_other = function.is_some_and(|function| function != self.function);
+            if is_other || when.except.is_some_and(|except| except == data) {
                 continue;
             }
             let Some(number) = running.takes_effect(line, when) else { continue };

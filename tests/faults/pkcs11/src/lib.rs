@@ -29,6 +29,7 @@
 //!             | garbage [ATTRIBUTE]             C_GetAttributeValue
 //!             | flag FLAG                       C_GetTokenInfo, e.g. CKF_USER_PIN_FINAL_TRY
 //!   condition = after=N | every=N | times=N | chance=P | seed=N | for=TIME              all must hold
+//!             | except=DIGEST                                                           C_Sign: of other data
 //!   state     = away [back=BACK] | pin-tries N | sessions N [READ-WRITE] | without MECHANISM
 //!             | raw-point | always-authenticate
 //!   BACK      = session | initialize | process  what a process needs once the token is there again

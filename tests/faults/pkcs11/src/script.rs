@@ -135,11 +135,13 @@ pub struct When {
     pub seed: u64,
     /// Only for so long, counted from the first effect.
     pub lasts: Option<Duration>,
+    /// `C_Sign`: not on calls that sign just this, a digest; they are not counted either.
+    pub except: Option<[u8; 32]>,
 }
 
 impl Default for When {
     fn default() -> Self {
-        Self { after: 0, every: 1, times: None, chance: 1.0, seed: 0, lasts: None }
+        Self { after: 0, every: 1, times: None, chance: 1.0, seed: 0, lasts: None, except: None }
     }
 }
 
@@ -191,6 +193,12 @@ impl Line {
             Self::Token { state, .. } => Self::Token { state, lasts: Some(duration) },
             on @ Self::On { .. } => on.with(|when| when.lasts = Some(duration)),
         }
+    }
+
+    /// Not on calls that sign just this.
+    #[must_use]
+    pub fn except(self, digest: [u8; 32]) -> Self {
+        self.with(|when| when.except = Some(digest))
     }
 
     fn with(mut self, change: impl FnOnce(&mut When)) -> Self {
@@ -371,7 +379,12 @@ impl fmt::Display for When {
         if self.seed != 0 {
             write!(f, " seed={}", self.seed)?;
         }
-        self.lasts.map_or(Ok(()), |lasts| write!(f, " for={}", Time(lasts)))
+        if let Some(lasts) = self.lasts {
+            write!(f, " for={}", Time(lasts))?;
+        }
+        let Some(digest) = self.except else { return Ok(()) };
+        f.write_str(" except=")?;
+        digest.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }
 

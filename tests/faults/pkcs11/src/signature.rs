@@ -66,7 +66,9 @@ pub(crate) unsafe fn sign(
         }
         return answer;
     };
-    let call = match Call::begin(Function::C_Sign, place) {
+    // SAFETY: the caller's data.
+    let bytes = unsafe { slice(data, data_bytes) };
+    let call = match Call::about(Function::C_Sign, place, bytes) {
         Ok(call) => call,
         Err(code) => return code,
     };

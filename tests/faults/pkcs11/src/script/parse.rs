@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::{Act, Back, LINES_MAX, Line, Script, State, When};
+use crate::function::Function;
 
 /// What is wrong with a script, and where.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -146,6 +147,9 @@ fn on(words: &mut Words) -> Result<Line, String> {
             "seed" => when.seed = number(&value)?,
             "for" => when.lasts = Some(duration(&value)?),
             "chance" => when.chance = chance(&value)?,
+            "except" if function == Some(Function::C_Sign) => {
+                when.except = Some(digest(&value)?);
+            }
             "back" if matches!(act, Act::LoseToken(_)) => back = Some(value.parse()?),
             _ => return Err(format!("\"{name}\" is no condition of this line")),
         }
@@ -226,6 +230,19 @@ fn chance(text: &str) -> Result<f64, String> {
     fits.then_some(chance).ok_or_else(|| format!("\"{text}\" is not from 0 to 1"))
 }
 
+fn digest(text: &str) -> Result<[u8; 32], String> {
+    let wrong = || format!("\"{text}\" is no digest: write 64 hexadecimal digits");
+    let mut digest = [0; 32];
+    if text.len() != 2 * digest.len() || !text.is_ascii() {
+        return Err(wrong());
+    }
+    for (place, digits) in digest.iter_mut().zip(text.as_bytes().chunks(2)) {
+        let digits = str::from_utf8(digits).map_err(|_| wrong())?;
+        *place = u8::from_str_radix(digits, 16).map_err(|_| wrong())?;
+    }
+    Ok(digest)
+}
+
 fn duration(text: &str) -> Result<Duration, String> {
     let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (digits, unit) = text.split_at(end);
@@ -251,7 +268,6 @@ impl FromStr for Back {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::function::Function;
     use crate::names::{AttributeName, Code, Mechanism, TokenFlag};
 
     // What is written is read as it was meant.
@@ -291,6 +307,7 @@ mod tests {
         let second = Duration::from_secs(1);
         let mut lines = vec![Line::on_any(Act::Hang).after(7).every(2).times(9).chance(0.25, 5)];
         lines.extend(acts.into_iter().map(|(function, act)| Line::on(function, act)));
+        lines.push(Line::on(Function::C_Sign, Act::Garbage).except([0x5a; 32]));
         lines.extend(states.map(|state| Line::token(state).lasting(second)));
         let script = Script(lines);
         assert_eq!(Script::parse(&script.to_string()), Ok(script));
@@ -323,6 +340,8 @@ mod tests {
             ("on C_Sign hang times=-1", "\"-1\" is no number that fits here"),
             ("on C_Sign hang chance=1.5", "\"1.5\" is not from 0 to 1"),
             ("on C_Sign hang back=session", "\"back\" is no condition of this line"),
+            ("on C_Sign hang except=5a", "\"5a\" is no digest: write 64 hexadecimal digits"),
+            ("on C_Login hang except=5a", "\"except\" is no condition of this line"),
             ("token away back=soon", "\"soon\": a token is back by session, initialize or process"),
             ("token gone", "\"gone\" is nothing that a token is like"),
             ("token away times=2", "\"times\" is no condition of this line"),

@@ -1,0 +1,94 @@
+//! Very many signatures: what the programs take from the machine does not grow with them.
+
+use std::fs;
+use std::time::Instant;
+
+use rustix::process::Pid;
+use signerd_tests::pool::{both_live, two_workers};
+use signerd_tests::random;
+use signerd_tests::shim::Function;
+use signerd_tests::{Batch, Client, Daemon, Evidence, Person, Shim};
+
+use super::load::Verifier;
+use super::stage::Resources;
+
+/// Signatures without `SIGNERD_SOAK`.
+const SIGNATURES: usize = 100_000;
+/// People of a batch, and doses of each.
+const PEOPLE: usize = 400;
+const DOSES: usize = 3;
+/// What memory may grow by, in KiB, between a fifth of the way and its end.
+const FRONT_GROWTH: usize = 24 * 1024;
+const WORKER_GROWTH: usize = 4 * 1024;
+
+/// What a moment looks like.
+#[derive(Debug)]
+struct Moment {
+    sessions: u64,
+    front: Resources,
+    front_memory: usize,
+    workers: Vec<(Resources, usize)>,
+}
+
+impl Moment {
+    fn of(daemon: &Daemon, shim: &Shim) -> Self {
+        let tally = shim.tally();
+        let mut workers = daemon.workers();
+        workers.sort_by_key(|pid| pid.as_raw_nonzero());
+        Self {
+            sessions: tally.calls(Function::C_OpenSession) - tally.calls(Function::C_CloseSession),
+            front: Resources::of(daemon.pid()),
+            front_memory: memory(daemon.pid()),
+            workers: workers.into_iter().map(|pid| (Resources::of(pid), memory(pid))).collect(),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_programs_take_does_not_grow() {
+    // Between twenty thousand signatures and a hundred thousand, sessions, files, threads and memory of front
+    // and workers stay what they were, no worker is lost, and everything verifies.
+    let wanted = random::number("SIGNERD_SOAK").map_or(SIGNATURES, |number| number as usize);
+    let setup = two_workers(&[]);
+    let shim = Shim::under(&setup);
+    let mut daemon = Daemon::ready(&setup);
+    both_live(&mut daemon);
+    let (client, evidence) = (Client::new(&setup), Evidence::of(&setup));
+    let verifier = Verifier::of(&setup);
+    let since = Instant::now();
+    let mut signed = 0;
+    let mut early = None;
+    while signed < wanted {
+        let people: Vec<Person> = (0..PEOPLE).map(|_| Person::with_doses(DOSES)).collect();
+        let batch = Batch::of(&evidence, "vn-moh-ec", &people);
+        let answer = client.sign(batch.body).await.unwrap();
+        assert_eq!(answer.status, 200, "{:?}", answer.cbor());
+        // All are of one kind; some of them stand for the others.
+        signed +=
+            if signed % 10 == 0 { verifier.hold(&answer).unwrap() } else { answer.hcerts().len() };
+        if early.is_none() && signed >= wanted / 5 {
+            early = Some(Moment::of(&daemon, &shim));
+        }
+    }
+    let (early, late) = (early.unwrap(), Moment::of(&daemon, &shim));
+    eprintln!(
+        "{signed} signatures in {:.0} s; at a fifth {early:?}; at the end {late:?}",
+        since.elapsed().as_secs_f64()
+    );
+    assert_eq!(late.sessions, early.sessions);
+    assert!(late.front.is_within(early.front));
+    assert!(late.front_memory <= early.front_memory + FRONT_GROWTH);
+    for ((early, before), (late, after)) in early.workers.iter().zip(&late.workers) {
+        assert!(late.is_within(*early));
+        assert!(after <= &(before + WORKER_GROWTH));
+    }
+    assert_eq!(daemon.metric("signerd_hsm_worker_restarts_total"), 0.0);
+    assert!(daemon.stop().success());
+}
+
+/// Resident memory of a process in KiB.
+fn memory(process: Pid) -> usize {
+    let status = fs::read_to_string(format!("/proc/{}/status", process.as_raw_nonzero())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a size");
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
