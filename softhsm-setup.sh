@@ -197,9 +197,13 @@ token_key() {
 }
 
 token_public_key() {
-    quietly pkcs11-tool --module "$module" --token-label "$token_label" --read-object --type pubkey \
-        --label "$1" --output-file "$scratch/$1.der"
+    read_public_key "$1" "$scratch/$1.der"
     openssl pkey -pubin -inform DER -in "$scratch/$1.der"
+}
+
+read_public_key() {
+    quietly pkcs11-tool --module "$module" --token-label "$token_label" --read-object --type pubkey \
+        --label "$1" --output-file "$2"
 }
 
 # -------------------------------------------------------------------------------------- certificates

@@ -42,8 +42,8 @@ main() {
 # Puts the functions that a module has of its own in the place of SoftHSM's.
 use_functions_of() {
     local name
-    for name in prepare_module module_toml write_programs; do
-        if declare -F "$1_$name" >/dev/null; then eval "$name() { $1_$name; }"; fi
+    for name in prepare_module module_toml read_public_key write_programs; do
+        if declare -F "$1_$name" >/dev/null; then eval "$name() { $1_$name \"\$@\"; }"; fi
     done
 }
 
@@ -136,6 +136,21 @@ kryoptic_module_toml() {
 path = "$module"
 environment = { KRYOPTIC_CONF = "$dir/kryoptic.conf" }
 END
+}
+
+# pkcs11-tool of OpenSC 0.23 shows the points of this module's EC keys but cannot read the keys. In DER a
+# key of P-256 is its point behind bytes that are always the same.
+kryoptic_read_public_key() {
+    local point
+    point=$(pkcs11-tool --module "$module" --token-label "$token_label" --list-objects --type pubkey 2>/dev/null |
+        awk -v label="$1" '/^Public Key/ { point = "" } $1 == "EC_POINT:" { point = $2 } $1 == "label:" && $2 == label { print point }')
+    if [[ -n $point ]]; then
+        printf '%b' "$(fold -w 2 <<<"3059301306072a8648ce3d020106082a8648ce3d030107034200${point#0441}" |
+            sed 's/^/\\x/' | tr -d '\n')" >"$2"
+    else
+        quietly pkcs11-tool --module "$module" --token-label "$token_label" --read-object --type pubkey \
+            --label "$1" --output-file "$2"
+    fi
 }
 
 # --------------------------------------------------------------------------------------------- nss
