@@ -117,7 +117,7 @@ END
     # The default features want an OpenSSL that is newer than Debian's.
     cargo build --release --locked --lib --manifest-path "$sources/Cargo.toml" --target-dir "$store/build" \
         --no-default-features --features minimal,kryoptic-lib/dynamic || return 1
-    mv "$store/build/release/libkryoptic_pkcs11.so" "$module"
+    mv "$store/build/release/libkryoptic_pkcs11.so" "$module" || return 1
     rm -rf "$sources" "$store/fetch" "$store/build"
 }
 
