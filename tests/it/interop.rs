@@ -54,7 +54,7 @@ fn text<'a>(value: &'a Value, member: &str) -> &'a str {
 }
 
 /// The daemon's trust list as the other implementation keeps it.
-pub(super) fn trust_list(setup: &Setup) -> TrustList {
+fn trust_list(setup: &Setup) -> TrustList {
     let list = ends(setup, &["trust-list", "--json"], 0).out;
     let list: Value = serde_json::from_str(&list).unwrap();
     let mut trusted = TrustList::default();
