@@ -19,6 +19,7 @@ umask 077
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 target=${CARGO_TARGET_DIR:-$root/target}
+key_lacks=() # nothing: SoftHSM knows every attribute that tests/token/keygen.c asks for
 
 readonly token_label=signerd-dev
 readonly certificate_days=1096 # three years, one of them may be a leap year
@@ -28,6 +29,11 @@ readonly state_name="môi trường phát triển" # every certificate says that
 main() {
     read_arguments "$@"
     install_missing
+    set_up
+    if [[ $command == demo ]]; then run_demo; fi
+}
+
+set_up() {
     enter_directory
     make_token
     make_token_keys
@@ -40,7 +46,6 @@ main() {
     write_configuration
     check_result
     say "set-up is in $dir"
-    if [[ $command == demo ]]; then run_demo; fi
 }
 
 say() { printf 'softhsm-setup: %s\n' "$*" >&2; }
@@ -116,16 +121,9 @@ write_new() {
 # --------------------------------------------------------------------------------------------- token
 
 make_token() {
-    write_new softhsm2.conf <<END
-# Only this set-up's token. The daemon's workers find this file by hsm.toml.
-directories.tokendir = $dir/tokens
-objectstore.backend = file
-log.level = ERROR
-slots.removable = false
-END
-    export SOFTHSM2_CONF=$dir/softhsm2.conf
     openssl rand -hex 16 | tr -d '\n' | write_new secrets/so-pin
     openssl rand -hex 16 | tr -d '\n' | write_new secrets/user-pin
+    prepare_module
     if ! token_report | grep -q .; then
         [[ ! -e pki/dsc/vn-moh.pem ]] ||
             die "the token \"$token_label\" is gone but its certificates are in pki/dsc; remove $dir and begin again"
@@ -136,6 +134,26 @@ END
         with_pins --token-label "$token_label" --login --login-type so --so-pin env:SO_PIN \
             --init-pin --new-pin env:USER_PIN
     fi
+}
+
+# What the module needs before it is loaded: files in the set-up, variables in the environment.
+prepare_module() {
+    write_new softhsm2.conf <<END
+# Only this set-up's token. The daemon's workers find this file by hsm.toml.
+directories.tokendir = $dir/tokens
+objectstore.backend = file
+log.level = ERROR
+slots.removable = false
+END
+    export SOFTHSM2_CONF=$dir/softhsm2.conf
+}
+
+# The same for the daemon's workers, as hsm.toml says it.
+module_toml() {
+    cat <<END
+path = "$module"
+environment = { SOFTHSM2_CONF = "$dir/softhsm2.conf" }
+END
 }
 
 # Prints what pkcs11-tool lists of our token; nothing where there is none.
@@ -173,15 +191,19 @@ make_token_keys() {
 # The program reads the key back and fails unless it is a proper signing key, made now or earlier.
 token_key() {
     local outcome
-    outcome=$("$scratch/keygen" "$module" "$token_label" secrets/user-pin "$1" "$2") ||
+    outcome=$("$scratch/keygen" "$module" "$token_label" secrets/user-pin "$1" "$2" "${key_lacks[@]}") ||
         die "key \"$2\" is not as it has to be; remove $dir and begin again"
     say "key \"$2\" ($1) $outcome in the token"
 }
 
 token_public_key() {
-    quietly pkcs11-tool --module "$module" --token-label "$token_label" --read-object --type pubkey \
-        --label "$1" --output-file "$scratch/$1.der"
+    read_public_key "$1" "$scratch/$1.der"
     openssl pkey -pubin -inform DER -in "$scratch/$1.der"
+}
+
+read_public_key() {
+    quietly pkcs11-tool --module "$module" --token-label "$token_label" --read-object --type pubkey \
+        --label "$1" --output-file "$2"
 }
 
 # -------------------------------------------------------------------------------------- certificates
@@ -439,8 +461,7 @@ hsm_toml() {
 version = 1
 
 [module]
-path = "$module"
-environment = { SOFTHSM2_CONF = "$dir/softhsm2.conf" }
+$(module_toml)
 
 [token]
 label = "$token_label"
@@ -678,4 +699,5 @@ show_certificate() {
     signerctl inspect "$text"
 }
 
-main "$@"
+# tests/token/modules.sh reads these functions and replaces what another module wants to have otherwise.
+if [[ ${BASH_SOURCE[0]} == "$0" ]]; then main "$@"; fi

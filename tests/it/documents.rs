@@ -155,6 +155,23 @@ fn every_metric_has_its_row_and_moves() {
 }
 
 /// Whether a text is a code of a problem: `subject.fact`, or one of the few without a subject.
+#[test]
+fn every_test_that_the_page_of_modules_names_is_there() {
+    // docs/modules.md answers for each known way to fail with a test or with a reason; the tests exist.
+    let page = text("docs/modules.md");
+    let tests = sources(&root().join("tests/it")) + &sources(&root().join("signerd/src"));
+    let named: Vec<&str> = page
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .filter_map(|word| Some(word.split_once("::")?.1))
+        .collect();
+    assert!(named.len() > 10, "{named:?}");
+    for name in named {
+        assert!(tests.contains(&format!("fn {name}()")), "docs/modules.md names {name}");
+    }
+}
+
 fn is_code(word: &str) -> bool {
     const SUBJECTS: [&str; 13] = [
         "batch", "cbor", "client", "clock", "hsm", "http", "issuer", "key", "ledger", "log",

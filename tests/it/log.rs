@@ -14,7 +14,7 @@ use signerd_tests::client::member;
 use signerd_tests::{Batch, Client, Daemon, Evidence, Setup, batch, ledger};
 
 /// What a checkpoint says, and the DER of its signature.
-struct Checkpoint {
+pub(super) struct Checkpoint {
     text: String,
     size: u64,
     root: [u8; 32],
@@ -22,7 +22,7 @@ struct Checkpoint {
 }
 
 impl Checkpoint {
-    fn of(note: &str) -> Self {
+    pub(super) fn of(note: &str) -> Self {
         let (text, signatures) = note.split_once("\n\n").expect("a signed note");
         let text = format!("{text}\n");
         let lines: Vec<&str> = text.lines().collect();
@@ -37,7 +37,7 @@ impl Checkpoint {
     }
 
     /// Whether openssl accepts the signature under the key of the audit certificate.
-    fn is_signed(&self, setup: &Setup) -> bool {
+    pub(super) fn is_signed(&self, setup: &Setup) -> bool {
         let files = ["audit.pub", "note", "note.sig"].map(|name| setup.path(name));
         let [public, text, signature] = &files;
         let pem = setup.path("pki/audit.pem");
@@ -62,7 +62,7 @@ impl Checkpoint {
 }
 
 /// The latest checkpoint once it has more entries than a number; it is at most a second behind.
-async fn checkpoint_beyond(client: &Client, entries: u64) -> String {
+pub(super) async fn checkpoint_beyond(client: &Client, entries: u64) -> String {
     let end = Instant::now() + Duration::from_secs(30);
     loop {
         let answer = client.get("/v1/log/checkpoint").await.unwrap();

@@ -29,6 +29,7 @@ mod kills;
 mod log;
 mod log_cddl;
 mod log_mutations;
+mod modules;
 mod observe;
 mod officers;
 mod pin;

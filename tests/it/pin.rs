@@ -11,7 +11,7 @@ use rustix::process::Signal;
 use signerd_tests::pool::{both_live, two_workers};
 use signerd_tests::{Batch, Client, Daemon, Evidence, Setup, process};
 
-const WRONG: &str = "00000000";
+pub(super) const WRONG: &str = "00000000";
 const LATCHED: &str = "signerd_hsm_pin_latched";
 
 /// The log-ins that reached the module, and those of them that it refused.
@@ -49,18 +49,18 @@ impl Tries {
     }
 }
 
-fn write_pin(setup: &Setup, pin: &str) {
+pub(super) fn write_pin(setup: &Setup, pin: &str) {
     // Writing keeps the mode of the file.
     fs::write(setup.path("secrets/user-pin"), pin).unwrap();
 }
 
-fn clear_latch(setup: &Setup) -> String {
+pub(super) fn clear_latch(setup: &Setup) -> String {
     let output = setup.signerd(&["hsm", "clear-pin-latch"]).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }
 
-fn is_latched(daemon: &mut Daemon) {
+pub(super) fn is_latched(daemon: &mut Daemon) {
     daemon.wait_until("latched", |daemon| {
         let (status, obstacles) = daemon.observe("/readyz");
         status == 503 && obstacles.contains("wrong PIN latched; mend it, then: signerd hsm clear-")
@@ -70,7 +70,7 @@ fn is_latched(daemon: &mut Daemon) {
 }
 
 /// Asserts that a batch is refused, and that nobody waits for what only a person can mend.
-async fn is_refused(client: &Client, batch: &Batch) {
+pub(super) async fn is_refused(client: &Client, batch: &Batch) {
     let since = Instant::now();
     let refused = client.sign(batch.body.clone()).await.unwrap();
     assert_eq!((refused.status, refused.code().as_str()), (503, "hsm.unavailable"));

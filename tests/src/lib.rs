@@ -20,6 +20,7 @@ pub mod daemon;
 pub mod faults;
 pub mod fleet;
 pub mod ledger;
+pub mod modules;
 pub mod pki;
 pub mod pool;
 pub mod postgres;

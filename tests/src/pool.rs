@@ -9,6 +9,12 @@ pub const LIVE: &str = "signerd_hsm_workers_up";
 /// A set-up with two workers and these members of `[pool]` in `hsm.toml`.
 pub fn two_workers(pool: &[(&str, u64)]) -> Setup {
     let setup = Setup::new();
+    limit_to_two(&setup, pool);
+    setup
+}
+
+/// Gives a set-up two workers and these members of `[pool]`.
+pub fn limit_to_two(setup: &Setup, pool: &[(&str, u64)]) {
     for (member, value) in [("workers", 2)].iter().chain(pool) {
         let text = setup.text("hsm.toml");
         let begin = format!("{member} = ");
@@ -18,7 +24,6 @@ pub fn two_workers(pool: &[(&str, u64)]) -> Setup {
             setup.change("hsm.toml", line, &new);
         }
     }
-    setup
 }
 
 /// A set-up with two workers of two sessions, whose calls, starts and requests have little time.

@@ -23,16 +23,24 @@ pub fn of(setup: &Setup, word: &str) -> Vec<Pid> {
 
 /// The worker processes of a daemon: its children with `hsm-worker` in their command line.
 pub fn workers_of(daemon: Pid) -> Vec<Pid> {
-    let own = daemon.as_raw_nonzero().to_string();
-    let processes = fs::read_dir("/proc").expect("/proc").filter_map(Result::ok);
+    let is_worker = |pid: &Pid| {
+        let command = fs::read_to_string(format!("/proc/{}/cmdline", pid.as_raw_nonzero()));
+        command.is_ok_and(|command| command.contains("hsm-worker"))
+    };
+    children_of(daemon).into_iter().filter(is_worker).collect()
+}
+
+/// The processes that a process has started and that have not ended.
+pub fn children_of(parent: Pid) -> Vec<Pid> {
+    let parent = parent.as_raw_nonzero().to_string();
+    let processes = fs::read_dir("/proc").into_iter().flatten().filter_map(Result::ok);
     processes
         .filter_map(|entry| {
             let pid: i32 = entry.file_name().to_str()?.parse().ok()?;
             let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
-            // The fourth field, counted behind the parenthesised name, is the parent.
-            let parent = stat.rsplit(')').next()?.split_whitespace().nth(1)?.to_owned();
-            let command = fs::read_to_string(entry.path().join("cmdline")).ok()?;
-            (parent == own && command.contains("hsm-worker")).then(|| Pid::from_raw(pid))?
+            // The second field behind the parenthesised name is the parent.
+            let of = stat.rsplit(')').next()?.split_whitespace().nth(1)?.to_owned();
+            (of == parent).then(|| Pid::from_raw(pid))?
         })
         .collect()
 }
@@ -61,13 +69,5 @@ pub fn is_root(what: &str) -> bool {
 
 /// Kills every child of this process; the workers of a daemon end with it.
 pub fn end_children() {
-    let own = std::process::id().to_string();
-    let processes = fs::read_dir("/proc").into_iter().flatten().filter_map(Result::ok);
-    let children = processes.filter_map(|process| {
-        let stat = fs::read_to_string(process.path().join("stat")).ok()?;
-        // The parent is the second field behind the parenthesised name.
-        let parent = stat.rsplit(')').next()?.split_whitespace().nth(1)?.to_owned();
-        (parent == own).then_some(Pid::from_raw(process.file_name().to_str()?.parse().ok()?)?)
-    });
-    signal(&children.collect::<Vec<_>>(), Signal::KILL);
+    signal(&children_of(rustix::process::getpid()), Signal::KILL);
 }

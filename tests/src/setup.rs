@@ -7,6 +7,19 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
+/// The files of a set-up that name its folder; which are there depends on the module.
+const WITH_PATHS: [&str; 7] = [
+    "hsm.toml",
+    "kryoptic.conf",
+    "p11-kit/pkcs11/modules/nss.module",
+    "serve-module",
+    "signerctl.toml",
+    "signerd.toml",
+    "softhsm2.conf",
+];
+/// How a script says that what it was asked for cannot be had on this machine.
+const SKIPPED: i32 = 77;
+
 /// A copy of the development set-up in a folder that vanishes with it.
 pub struct Setup {
     folder: TempDir,
@@ -21,7 +34,13 @@ pub struct Setup {
 impl Setup {
     /// Copies the set-up that was made once for all tests, and gives it ports and paths of its own.
     pub fn new() -> Self {
-        Self::copied(&base(), [8443, 8444, 8445])
+        let made = made_once("tests", "softhsm-setup.sh", &["--dir"]);
+        Self::of(&made.expect("softhsm-setup.sh cannot be skipped"))
+    }
+
+    /// A copy of a set-up that was made with the ports of the scripts.
+    pub(crate) fn of(made: &Path) -> Self {
+        Self::copied(made, [8443, 8444, 8445])
     }
 
     /// One more appliance beside this one: the same keys, secrets, clients and rules, with ports and paths
@@ -38,7 +57,7 @@ impl Setup {
         let ports = old.into_iter().zip([signing, officer, observability]);
         let ports: Vec<_> = ports.collect();
         let (old, new) = (base.display().to_string(), setup.dir().display().to_string());
-        for file in ["softhsm2.conf", "hsm.toml", "signerd.toml", "signerctl.toml"] {
+        for file in WITH_PATHS.into_iter().filter(|file| setup.path(file).exists()) {
             setup.edit(file, |text| text.replace(&old, &new));
         }
         for file in ["signerd.toml", "signerctl.toml"] {
@@ -85,9 +104,16 @@ impl Setup {
         command
     }
 
-    /// `signerd` with a subcommand and this set-up's configuration.
+    /// `signerd` with a subcommand and this set-up's configuration, run as its module wants it.
     pub fn signerd(&self, command: &[&str]) -> Command {
-        let mut signerd = Command::new(program("signerd"));
+        let wrapper = self.path("with-module");
+        let mut signerd = if wrapper.exists() {
+            let mut wrapped = Command::new(wrapper);
+            wrapped.arg(program("signerd"));
+            wrapped
+        } else {
+            Command::new(program("signerd"))
+        };
         signerd.args(command).arg("--config").arg(self.path("signerd.toml"));
         signerd
     }
@@ -126,23 +152,28 @@ pub fn vectors(what: &str) -> Option<PathBuf> {
     None
 }
 
-/// The set-up that all tests copy, made by the script when it is not there or the script changed.
-fn base() -> PathBuf {
-    let script = root().join("softhsm-setup.sh");
-    let text = fs::read(&script).expect("the set-up script");
+/// A set-up that tests copy, made by a script in the folder that follows its words, when it is not there or
+/// a script changed; nothing where the script skips it, which it says by itself.
+pub(crate) fn made_once(name: &str, script: &str, words: &[&str]) -> Option<PathBuf> {
+    let read = |script| fs::read(root().join(script)).expect("the set-up script");
+    let text = [read("softhsm-setup.sh"), read(script)].concat();
     let version = data_encoding::HEXLOWER.encode(&sha2_of(&text)[..8]);
-    let shared = std::env::temp_dir().join(format!("signerd-tests-{version}"));
+    let shared = std::env::temp_dir().join(format!("signerd-{name}-{version}"));
     fs::create_dir_all(&shared).expect("folder of the base set-up");
     let lock = fs::File::create(shared.join("lock")).expect("lock of the base set-up");
     rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).expect("lock");
     let base = shared.join("dev");
     if !shared.join("made").exists() {
         let _ = fs::remove_dir_all(&base);
-        let status = Command::new(script).arg("--dir").arg(&base).status().expect("set-up script");
-        assert!(status.success(), "softhsm-setup.sh failed");
+        let mut command = Command::new(root().join(script));
+        let status = command.args(words).arg(&base).status().expect("set-up script");
+        if status.code() == Some(SKIPPED) {
+            return None;
+        }
+        assert!(status.success(), "{script} failed");
         fs::write(shared.join("made"), "").expect("mark of the base set-up");
     }
-    base
+    Some(base)
 }
 
 /// SHA-256, to name what is made from a source after its content.

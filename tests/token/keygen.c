@@ -1,7 +1,10 @@
 /*
  * Makes one development key inside a PKCS#11 token, or proves the one that is there.
  *
- *   keygen MODULE TOKEN-LABEL PIN-FILE rsa2048|p256|hmac256 KEY-LABEL
+ *   keygen MODULE TOKEN-LABEL PIN-FILE rsa2048|p256|hmac256 KEY-LABEL [LACK]...
+ *
+ * A LACK is an attribute that the module does not have, for the few that are known for it: "mechanisms"
+ * where a key cannot be bound to one mechanism, "origin" where the module does not say that it made a key.
  *
  * Prints "made" or "kept" and exits 0 only after the key was read back from the token and found to be
  * what a signing key has to be: generated there, sensitive since then, never extractable, and good for
@@ -37,13 +40,21 @@ enum { CKA_CLASS = 0x0, CKA_TOKEN = 0x1, CKA_PRIVATE = 0x2, CKA_LABEL = 0x3, CKA
        CKA_NEVER_EXTRACTABLE = 0x164, CKA_ALWAYS_SENSITIVE = 0x165, CKA_EC_PARAMS = 0x180,
        CKA_ALLOWED_MECHANISMS = 0x40000600 };
 
+static int binds_mechanism = 1, tells_origin = 1;
 static unsigned char yes = 1, no = 0;
 #define BYTES(type, array) { type, array, sizeof array }
 #define YES(type) { type, &yes, 1 }
 #define NO(type) { type, &no, 1 }
 #define COUNT(array) (sizeof array / sizeof *array)
 
-static void *module;
+/* Where each function is in the list of functions, which is all that some modules export. */
+enum { C_Initialize = 0, C_Finalize = 1, C_GetSlotList = 4, C_GetTokenInfo = 6, C_OpenSession = 12,
+       C_Login = 18, C_GetAttributeValue = 24, C_FindObjectsInit = 26, C_FindObjects = 27,
+       C_FindObjectsFinal = 28, C_SignInit = 42, C_Sign = 43, C_GenerateKey = 58, C_GenerateKeyPair = 59,
+       C_GenerateRandom = 64, C_FUNCTIONS = 68 };
+typedef struct { unsigned char version[2]; void *function[C_FUNCTIONS]; } functions_t;
+
+static functions_t *module;
 static ulong_t session;
 
 static void fail(const char *what, ulong_t code)
@@ -55,10 +66,20 @@ static void fail(const char *what, ulong_t code)
 /* Calls one function of the module and ends the program where it does not answer CKR_OK. */
 #define CALL(name, types, ...)                                                                       \
     do {                                                                                             \
-        ulong_t (*call) types = (ulong_t (*) types)dlsym(module, name);                              \
+        ulong_t (*call) types = (ulong_t (*) types)module->function[name];                           \
         ulong_t code = call ? call(__VA_ARGS__) : 0x54;                                              \
-        if (code != 0) fail(name, code);                                                             \
+        if (code != 0) fail(#name, code);                                                            \
     } while (0)
+
+static void load(const char *path)
+{
+    void *library = dlopen(path, RTLD_NOW);
+    if (!library) fail(dlerror(), 0);
+    ulong_t (*list)(functions_t **) = (ulong_t (*)(functions_t **))dlsym(library, "C_GetFunctionList");
+    ulong_t code = list ? list(&module) : 0x54;
+    if (code != 0) fail("C_GetFunctionList", code);
+    CALL(C_Initialize, (void *), NULL);
+}
 
 static ulong_t slot_of_token(const char *label)
 {
@@ -66,10 +87,10 @@ static ulong_t slot_of_token(const char *label)
     unsigned char padded[32];
     memset(padded, ' ', sizeof padded);
     memcpy(padded, label, strnlen(label, sizeof padded));
-    CALL("C_GetSlotList", (unsigned char, ulong_t *, ulong_t *), 1, slots, &count);
+    CALL(C_GetSlotList, (unsigned char, ulong_t *, ulong_t *), 1, slots, &count);
     for (ulong_t i = 0; i < count; i++) {
         token_info_t token;
-        CALL("C_GetTokenInfo", (ulong_t, token_info_t *), slots[i], &token);
+        CALL(C_GetTokenInfo, (ulong_t, token_info_t *), slots[i], &token);
         if (memcmp(token.label, padded, sizeof padded) == 0) { slot = slots[i]; found++; }
     }
     if (found != 1) fail(found ? "two tokens have this label" : "no token has this label", 0xE0);
@@ -84,8 +105,8 @@ static void log_in(const char *token_label, const char *pin_file)
     fclose(file);
     pin[strcspn(pin, "\r\n")] = 0;
     ulong_t flags = CKF_RW_SESSION | CKF_SERIAL_SESSION, slot = slot_of_token(token_label);
-    CALL("C_OpenSession", (ulong_t, ulong_t, void *, void *, ulong_t *), slot, flags, NULL, NULL, &session);
-    CALL("C_Login", (ulong_t, ulong_t, char *, ulong_t), session, CKU_USER, pin, strlen(pin));
+    CALL(C_OpenSession, (ulong_t, ulong_t, void *, void *, ulong_t *), slot, flags, NULL, NULL, &session);
+    CALL(C_Login, (ulong_t, ulong_t, char *, ulong_t), session, CKU_USER, pin, strlen(pin));
     explicit_bzero(pin, sizeof pin);
 }
 
@@ -94,13 +115,14 @@ static ulong_t find(ulong_t class, char *label, ulong_t *key)
 {
     ulong_t keys[2], count = 0;
     attribute_t wanted[] = { { CKA_CLASS, &class, sizeof class }, { CKA_LABEL, label, strlen(label) } };
-    CALL("C_FindObjectsInit", (ulong_t, attribute_t *, ulong_t), session, wanted, COUNT(wanted));
-    CALL("C_FindObjects", (ulong_t, ulong_t *, ulong_t, ulong_t *), session, keys, COUNT(keys), &count);
-    CALL("C_FindObjectsFinal", (ulong_t), session);
+    CALL(C_FindObjectsInit, (ulong_t, attribute_t *, ulong_t), session, wanted, COUNT(wanted));
+    CALL(C_FindObjects, (ulong_t, ulong_t *, ulong_t, ulong_t *), session, keys, COUNT(keys), &count);
+    CALL(C_FindObjectsFinal, (ulong_t), session);
     if (count > 0) *key = keys[0];
     return count;
 }
 
+/* In both templates of keys that sign the mechanism comes last, to be left out where it has to be. */
 static void generate_pair(ulong_t how, attribute_t kind, attribute_t extra, ulong_t allowed, char *label,
                           unsigned char id[16])
 {
@@ -114,9 +136,10 @@ static void generate_pair(ulong_t how, attribute_t kind, attribute_t extra, ulon
         YES(CKA_SENSITIVE), NO(CKA_EXTRACTABLE), YES(CKA_SIGN), NO(CKA_DECRYPT), NO(CKA_UNWRAP),
         NO(CKA_SIGN_RECOVER), NO(CKA_DERIVE), { CKA_ALLOWED_MECHANISMS, &allowed, sizeof allowed } };
     ulong_t public_count = COUNT(public_template) - (extra.value ? 0 : 1);
-    CALL("C_GenerateKeyPair",
+    CALL(C_GenerateKeyPair,
          (ulong_t, mechanism_t *, attribute_t *, ulong_t, attribute_t *, ulong_t, ulong_t *, ulong_t *),
-         session, &mechanism, public_template, public_count, private_template, COUNT(private_template),
+         session, &mechanism, public_template, public_count, private_template,
+         COUNT(private_template) - !binds_mechanism,
          &public_key, &private_key);
 }
 
@@ -129,8 +152,8 @@ static void generate_secret(char *label, unsigned char id[16])
         YES(CKA_SENSITIVE), NO(CKA_EXTRACTABLE), YES(CKA_SIGN), NO(CKA_VERIFY), NO(CKA_ENCRYPT),
         NO(CKA_DECRYPT), NO(CKA_WRAP), NO(CKA_UNWRAP), NO(CKA_DERIVE),
         { CKA_VALUE_LEN, &length, sizeof length }, { CKA_ALLOWED_MECHANISMS, &allowed, sizeof allowed } };
-    CALL("C_GenerateKey", (ulong_t, mechanism_t *, attribute_t *, ulong_t, ulong_t *), session, &mechanism,
-         template, COUNT(template), &key);
+    CALL(C_GenerateKey, (ulong_t, mechanism_t *, attribute_t *, ulong_t, ulong_t *), session, &mechanism,
+         template, COUNT(template) - !binds_mechanism, &key);
 }
 
 static void generate(const char *kind, char *label)
@@ -139,7 +162,7 @@ static void generate(const char *kind, char *label)
     unsigned char p256[] = { 0x06, 0x08, 0x2A, 0x86, 0x48, 0xCE, 0x3D, 0x03, 0x01, 0x07 }; /* its OID */
     ulong_t bits = 2048;
     attribute_t none = { 0, NULL, 0 };
-    CALL("C_GenerateRandom", (ulong_t, unsigned char *, ulong_t), session, id, sizeof id);
+    CALL(C_GenerateRandom, (ulong_t, unsigned char *, ulong_t), session, id, sizeof id);
     if (strcmp(kind, "rsa2048") == 0)
         generate_pair(CKM_RSA_KEY_PAIR, (attribute_t){ CKA_MODULUS_BITS, &bits, sizeof bits },
                       (attribute_t)BYTES(CKA_PUBLIC_EXPONENT, exponent), CKM_RSA_PSS, label, id);
@@ -153,13 +176,13 @@ static void assert_attribute(ulong_t key, ulong_t type, unsigned char wanted, co
 {
     unsigned char value = !wanted;
     attribute_t attribute = { type, &value, 1 };
-    CALL("C_GetAttributeValue", (ulong_t, ulong_t, attribute_t *, ulong_t), session, key, &attribute, 1);
+    CALL(C_GetAttributeValue, (ulong_t, ulong_t, attribute_t *, ulong_t), session, key, &attribute, 1);
     if (value != wanted) fail(sentence, type);
 }
 
 static void assert_signs_only(ulong_t key, int secret)
 {
-    assert_attribute(key, CKA_LOCAL, 1, "the key was not generated in the token");
+    if (tells_origin) assert_attribute(key, CKA_LOCAL, 1, "the key was not generated in the token");
     assert_attribute(key, CKA_PRIVATE, 1, "the key is visible without log-in");
     assert_attribute(key, CKA_SENSITIVE, 1, "the key is not sensitive");
     assert_attribute(key, CKA_ALWAYS_SENSITIVE, 1, "the key was not always sensitive");
@@ -184,21 +207,24 @@ static void assert_makes_hmac(ulong_t key)
     unsigned char mac[64];
     ulong_t length = sizeof mac;
     mechanism_t mechanism = { CKM_SHA256_HMAC, NULL, 0 };
-    CALL("C_SignInit", (ulong_t, mechanism_t *, ulong_t), session, &mechanism, key);
-    CALL("C_Sign", (ulong_t, unsigned char *, ulong_t, unsigned char *, ulong_t *), session,
+    CALL(C_SignInit, (ulong_t, mechanism_t *, ulong_t), session, &mechanism, key);
+    CALL(C_Sign, (ulong_t, unsigned char *, ulong_t, unsigned char *, ulong_t *), session,
          (unsigned char *)"set-up", 6, mac, &length);
     if (length != 32) fail("the key's HMAC is not 32 bytes long", 0);
 }
 
 int main(int count, char **words)
 {
-    if (count != 6) fail("usage: keygen MODULE TOKEN-LABEL PIN-FILE rsa2048|p256|hmac256 KEY-LABEL", 0);
+    if (count < 6) fail("usage: keygen MODULE TOKEN-LABEL PIN-FILE rsa2048|p256|hmac256 KEY-LABEL [LACK]...", 0);
     char *kind = words[4], *label = words[5];
     int secret = strcmp(kind, "hmac256") == 0;
     if (!secret && strcmp(kind, "rsa2048") && strcmp(kind, "p256")) fail("unknown kind of key", 0);
-    module = dlopen(words[1], RTLD_NOW);
-    if (!module) fail(dlerror(), 0);
-    CALL("C_Initialize", (void *), NULL);
+    for (int i = 6; i < count; i++) {
+        if (strcmp(words[i], "mechanisms") == 0) binds_mechanism = 0;
+        else if (strcmp(words[i], "origin") == 0) tells_origin = 0;
+        else fail("unknown lack", 0);
+    }
+    load(words[1]);
     log_in(words[2], words[3]);
 
     ulong_t key = 0, class = secret ? CKO_SECRET_KEY : CKO_PRIVATE_KEY;
@@ -208,6 +234,6 @@ int main(int count, char **words)
     assert_signs_only(key, secret);
     if (secret) assert_makes_hmac(key);
     puts(before ? "kept" : "made");
-    CALL("C_Finalize", (void *), NULL);
+    CALL(C_Finalize, (void *), NULL);
     return 0;
 }

@@ -136,7 +136,7 @@ impl Token {
         let failed = |what: &str, error: Error| Fault::call(what, &error);
         let info = self.pkcs11.get_token_info(access.slot);
         check(&info.map_err(|e| failed("the token does not say how it is", e))?, &self.config)?;
-        let keeper = self.pkcs11.open_ro_session(access.slot);
+        let keeper = open_session(&self.pkcs11, access.slot);
         let keeper = keeper.map_err(|e| failed("no session opens", e))?;
         log_in(&turn, &keeper, &self.config)?;
         access.era.log_in = access.era.log_in.wrapping_add(1);
@@ -177,9 +177,9 @@ impl Calling<'_> {
         self.access.era
     }
 
-    /// A further session; read-only, since signing changes nothing.
+    /// A further session.
     pub(super) fn session(&self) -> Result<Session, Error> {
-        self.token.pkcs11.open_ro_session(self.access.slot)
+        open_session(&self.token.pkcs11, self.access.slot)
     }
 }
 
@@ -217,9 +217,17 @@ fn enter(
 ) -> Result<(Access, TokenInfo), Fault> {
     let (slot, info) = find(pkcs11, config)?;
     check(&info, config)?;
-    let keeper = pkcs11.open_ro_session(slot).map_err(|e| Fault::call("no session opens", &e))?;
+    let keeper = open_session(pkcs11, slot).map_err(|e| Fault::call("no session opens", &e))?;
     log_in(turn, &keeper, config)?;
     Ok((Access { era, slot, keeper: Mutex::new(Some(keeper)) }, info))
+}
+
+/// Read-only, since signing changes nothing; AWS CloudHSM has no such sessions and says it in this way.
+fn open_session(pkcs11: &Pkcs11, slot: Slot) -> Result<Session, Error> {
+    match pkcs11.open_ro_session(slot) {
+        Err(Error::Pkcs11(RvError::FunctionFailed, _)) => pkcs11.open_rw_session(slot),
+        outcome => outcome,
+    }
 }
 
 /// Label and serial number both, because slots are renumbered and labels are not unique.
