@@ -83,7 +83,7 @@ struct Place {
 async fn live_for_ever(place: &Place, shared: &Shared, process: &mut Process) {
     let mut faults = 0_u32;
     loop {
-        wait_for_latch(shared).await;
+        wait_for_latch(place, shared).await;
         let wait = back_off(faults);
         sleep(wait).await;
         let fault = match start_one(place, shared, process).await {
