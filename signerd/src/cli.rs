@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
+use crate::hsm::Errand;
 use crate::hsm::worker::{Channel, WorkerArgs};
 
 /// What stands below the help and in the manual page.
@@ -11,8 +12,8 @@ const MORE: &str = "Exit codes:
   0   drained and ended, or nothing is wrong
   1   failed while running; the last line of the log says why
   2   wrong usage
-  75  hsm-worker: the token failed, a new start may cure it
-  77  hsm-worker: the PIN was refused, or is latched since it was
+  75  hsm-worker, hsm probe: the token failed, a new start may cure it
+  77  hsm-worker, hsm probe: the PIN was refused, or is latched since it was
   78  the configuration, or the sockets that systemd passed, are at fault
   A worker whose PKCS#11 library hangs ends itself by SIGKILL.
 
@@ -64,6 +65,9 @@ pub enum Command {
     Check(ConfigFile),
     /// Run one worker process: the only one that loads the PKCS#11 module.
     HsmWorker(Worker),
+    /// Run one process that loads the PKCS#11 module for a command.
+    #[command(hide = true)]
+    HsmErrand(HsmErrand),
     /// Look after the ledger.
     Ledger {
         /// What to do there.
@@ -83,6 +87,56 @@ pub enum Command {
 pub enum HsmCommand {
     /// Allow log-in again after a wrong PIN was mended.
     ClearPinLatch(ConfigFile),
+    /// Look at module, token and keys, and report what they are like
+    ///
+    /// The token that hsm.toml names is logged in to as a worker does it: once, and not while the PIN is
+    /// latched. Each key is read back, held against its certificate and tried in every form of its algorithm;
+    /// sessions are opened until none opens; the module is finalised and initialised again. What is odd is
+    /// named, and an hsm.toml to begin with is suggested. Only the proof text of this program is signed, and
+    /// no object stays in the token. Run it where a worker would run: as its user, with its credentials.
+    Probe(Probe),
+}
+
+/// What a probe is told.
+#[derive(Debug, Args)]
+pub struct Probe {
+    /// Where the configuration is.
+    #[command(flatten)]
+    pub file: ConfigFile,
+    /// The report as JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// Write the report to this file instead of standard output.
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+}
+
+/// What a process on an errand is told.
+#[derive(Debug, Args)]
+pub struct HsmErrand {
+    /// What it does.
+    pub errand: ErrandName,
+    /// The configuration of the HSM side, `hsm.toml`.
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+}
+
+/// The errands by name.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum ErrandName {
+    /// For `hsm probe`.
+    Probe,
+    /// For `hsm speed`.
+    Speed,
+}
+
+impl From<ErrandName> for Errand {
+    fn from(name: ErrandName) -> Self {
+        match name {
+            ErrandName::Probe => Self::Probe,
+            ErrandName::Speed => Self::Speed,
+        }
+    }
 }
 
 /// What can be done about the ledger.

@@ -15,11 +15,13 @@
 //! may be signed, and it does not verify signatures: who releases them does both.
 
 mod dispatch;
+mod errand;
 mod error;
 pub(crate) mod ipc;
 mod latch;
 mod link;
 mod pool;
+pub mod probe;
 mod start;
 pub mod worker;
 
@@ -30,6 +32,10 @@ use std::time::Duration;
 use secrecy::ExposeSecret;
 use secrecy::SecretBox;
 
+pub use errand::Errand;
+pub use errand::ErrandError;
+pub use errand::VERB as ERRAND_VERB;
+pub use errand::workers_running;
 pub use error::Blame;
 pub use error::HsmError;
 pub use error::Retry;
