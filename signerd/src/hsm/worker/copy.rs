@@ -4,6 +4,8 @@
 //! session, or a fault of the configuration. A copy is made only where it is as safe as its key, and the
 //! token has to say so: what it does not say counts as unsafe.
 
+use cryptoki::error::Error;
+use cryptoki::error::RvError;
 use cryptoki::object::Attribute;
 use cryptoki::object::AttributeType;
 use cryptoki::object::ObjectHandle;
@@ -25,8 +27,11 @@ pub(super) fn to_session(
             "set pool.copy_keys to false, or make a key that is CKA_COPYABLE",
         )
     };
-    let copy =
-        session.copy_object(key, &[Attribute::Token(false)]).map_err(|e| fault(brief(&e)))?;
+    let copy = match session.copy_object(key, &[Attribute::Token(false)]) {
+        Ok(copy) => copy,
+        Err(error) if is_refusal(&error) => return Err(fault(brief(&error))),
+        Err(error) => return Err(Fault::call(format!("{subject}: it is not copied"), &error)),
+    };
     let wanted = [
         (AttributeType::Token, Attribute::Token(false)),
         (AttributeType::Private, Attribute::Private(true)),
@@ -35,7 +40,9 @@ pub(super) fn to_session(
         (AttributeType::Sign, Attribute::Sign(true)),
     ];
     for (kind, wanted) in wanted {
-        let shown = session.get_attributes(copy, &[kind]).map_err(|e| fault(brief(&e)))?;
+        let shown = session
+            .get_attributes(copy, &[kind])
+            .map_err(|e| Fault::call(format!("{subject}: its copy cannot be read"), &e))?;
         if shown.first() != Some(&wanted) {
             let problem = match shown.first() {
                 Some(shown) => format!("the copy has {shown:?}"),
@@ -45,4 +52,25 @@ pub(super) fn to_session(
         }
     }
     Ok(copy)
+}
+
+/// Whether the token says that it does not copy such a key; all else may pass.
+fn is_refusal(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::NullFunctionPointer
+            | Error::Pkcs11(
+                RvError::ActionProhibited
+                    | RvError::AttributeReadOnly
+                    | RvError::AttributeTypeInvalid
+                    | RvError::AttributeValueInvalid
+                    | RvError::FunctionNotSupported
+                    | RvError::FunctionRejected
+                    | RvError::KeyFunctionNotPermitted
+                    | RvError::SessionReadOnly
+                    | RvError::TemplateIncomplete
+                    | RvError::TemplateInconsistent,
+                _,
+            )
+    )
 }
