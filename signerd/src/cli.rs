@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum, value_parser};
 
 use crate::hsm::Errand;
 use crate::hsm::worker::{Channel, WorkerArgs};
@@ -12,8 +12,10 @@ const MORE: &str = "Exit codes:
   0   drained and ended, or nothing is wrong
   1   failed while running; the last line of the log says why
   2   wrong usage
-  75  hsm-worker, hsm probe: the token failed, a new start may cure it
-  77  hsm-worker, hsm probe: the PIN was refused, or is latched since it was
+  75  hsm-worker, hsm probe, hsm speed: the token failed, a new start may
+      cure it
+  77  hsm-worker, hsm probe, hsm speed: the PIN was refused, or is latched
+      since it was
   78  the configuration, or the sockets that systemd passed, are at fault
   A worker whose PKCS#11 library hangs ends itself by SIGKILL.
 
@@ -95,6 +97,42 @@ pub enum HsmCommand {
     /// named, and an hsm.toml to begin with is suggested. Only the proof text of this program is signed, and
     /// no object stays in the token. Run it where a worker would run: as its user, with its credentials.
     Probe(Probe),
+    /// Measure how many signatures a second the token makes, and how many workers and sessions are best
+    ///
+    /// Processes of their own log in as workers do and sign the proof text of this program, again and again,
+    /// for each key, number of processes, and sessions of each; without a front, so that no daemon is
+    /// faster. It says beforehand how long it takes. Run it where a worker would run, and while no daemon
+    /// uses the token.
+    Speed(Speed),
+}
+
+/// What a measurement is told.
+#[derive(Debug, Args)]
+pub struct Speed {
+    /// Where the configuration is.
+    #[command(flatten)]
+    pub file: ConfigFile,
+    /// How long each row is measured.
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = value_parser!(u64).range(1..=600))]
+    pub seconds: u64,
+    /// A key of hsm.toml, instead of all of them; may be repeated.
+    #[arg(long, value_name = "NAME")]
+    pub key: Vec<String>,
+    /// Numbers of worker processes, at most 16.
+    #[arg(long, value_name = "N,...", value_delimiter = ',', default_values_t = [1, 2, 4],
+        value_parser = value_parser!(u16).range(1..=16))]
+    pub workers: Vec<u16>,
+    /// Numbers of sessions of each, at most 32.
+    #[arg(long, value_name = "N,...", value_delimiter = ',', default_values_t = [1, 2, 4, 8],
+        value_parser = value_parser!(u16).range(1..=32))]
+    pub sessions: Vec<u16>,
+    /// Measure each row with the keys of the token and with copies of them in the session, whatever
+    /// hsm.toml says.
+    #[arg(long)]
+    pub copies: bool,
+    /// The results as JSON.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// What a probe is told.

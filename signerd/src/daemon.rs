@@ -38,6 +38,7 @@ pub fn main() -> ExitCode {
         Command::HsmErrand(args) => hsm::worker::run_errand(args.errand.into(), &args.config),
         Command::Hsm { command: HsmCommand::ClearPinLatch(file) } => clear_pin_latch(&file),
         Command::Hsm { command: HsmCommand::Probe(args) } => measure::probe(&args),
+        Command::Hsm { command: HsmCommand::Speed(args) } => measure::speed(&args),
     }
 }
 

@@ -22,6 +22,7 @@ mod latch;
 mod link;
 mod pool;
 pub mod probe;
+pub mod speed;
 mod start;
 pub mod worker;
 

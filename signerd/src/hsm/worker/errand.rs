@@ -16,6 +16,7 @@ use super::probe;
 use super::read_config;
 use super::say;
 use super::shield;
+use super::speed;
 use crate::hsm::Errand;
 use crate::hsm::errand::Word;
 use crate::hsm::ipc;
@@ -37,7 +38,7 @@ pub fn run(errand: Errand, config: &Path) -> ExitCode {
         shield()?;
         match errand {
             Errand::Probe => probe::run(&config, &sender),
-            Errand::Speed => Err(Fault::token("not here yet")),
+            Errand::Speed => speed::run(config, &sender),
         }
     });
     if let Err(fault) = outcome {
@@ -58,11 +59,15 @@ impl Sender {
         self.say(&Word::Done(result));
     }
 
+    /// The connection, to read what the command wants next.
+    pub(super) fn stream(&self) -> Result<UnixStream, Fault> {
+        let stream = self.0.try_clone();
+        stream.map_err(|e| Fault::token(format!("the connection cannot be shared: {e}")))
+    }
+
     /// Ends this process as soon as the command goes; for an errand that is told nothing more.
     pub(super) fn leave_with_it(&self) -> Result<(), Fault> {
-        let stream = self.0.try_clone();
-        let mut stream =
-            stream.map_err(|e| Fault::token(format!("the connection cannot be shared: {e}")))?;
+        let mut stream = self.stream()?;
         std::thread::spawn(move || {
             // It says nothing, so whatever comes is its end.
             let _ = io::Read::read(&mut stream, &mut [0]);

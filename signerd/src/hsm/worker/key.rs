@@ -58,7 +58,7 @@ pub(super) struct Lane {
 }
 
 /// Which objects a lane signs with.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub(super) enum Handles {
     /// The keys of the token.
     Keys,

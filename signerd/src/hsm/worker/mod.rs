@@ -23,6 +23,7 @@ mod log_in;
 mod probe;
 mod secret;
 mod serve;
+mod speed;
 mod token;
 mod watchdog;
 
