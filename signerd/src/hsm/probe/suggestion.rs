@@ -59,9 +59,11 @@ impl Suggestion {
         };
         let (workers, sessions) = within(workers, sessions, session_limit(found));
         let slowest = found.keys.values().filter_map(|key| key.latency.as_ref());
-        let slowest = slowest.map(|latency| latency.max_us).max().unwrap_or(0);
-        // A hundred times the slowest: a busy token is slow, one that hangs is slower still.
-        let call_deadline_ms = slowest.div_ceil(10).clamp(5_000, CALL_DEADLINE_MS.1);
+        let slowest = slowest.map(|latency| latency.p99_us).max().unwrap_or(0);
+        // A hundred times what hardly any exceeds, in whole seconds: a busy token is slow, one that hangs is
+        // slower still.
+        let call_deadline = slowest.div_ceil(10_000).saturating_mul(1_000);
+        let call_deadline_ms = call_deadline.clamp(5_000, CALL_DEADLINE_MS.1);
         let mut suggestion = Self {
             workers,
             sessions,
@@ -240,7 +242,8 @@ pub(super) fn quirks(found: &Findings) -> Vec<String> {
             key.ec_point.as_deref() == Some("raw"),
             key_is("CKA_EC_POINT is the bare point, without the OCTET STRING of the standard"),
         );
-        for form in key.forms.iter().filter(|form| !form.works) {
+        // The other form would only matter where this one does not work.
+        for form in key.forms.iter().filter(|form| form.input == "digest" && !form.works) {
             let problem = form.problem.as_deref().unwrap_or_default();
             odd(true, key_is(&format!("{} does not sign: {problem}", form.mechanism)));
         }

@@ -58,7 +58,15 @@ pub(super) fn none() -> Attributes {
 
 /// The attributes of a private key.
 pub(super) fn of_private(session: &Session, key: ObjectHandle) -> Attributes {
-    read(session, key, COMMON.iter().chain(&PRIVATE))
+    let mut attributes = read(session, key, COMMON.iter().chain(&PRIVATE));
+    // A key has one size: that of its kind.
+    let (rsa, ec) = ("MODULUS_BITS", "EC_PARAMS");
+    for (one, other) in [(rsa, ec), (ec, rsa)] {
+        if matches!(attributes.get(one), Some(Some(_))) {
+            attributes.remove(other);
+        }
+    }
+    attributes
 }
 
 /// The attributes of a secret key.
