@@ -473,6 +473,7 @@ file = "secrets/user-pin"
 [pool]
 workers = $(worker_count) # one process per core: SoftHSM scales with processes, not with threads
 sessions = 1
+copy_keys = true # SoftHSM's keys are CKA_COPYABLE where nobody said otherwise, and it signs faster with copies
 call_deadline_ms = 5000
 request_deadline_ms = 10000
 queue_max = 256

@@ -42,6 +42,22 @@ pub const ENVIRONMENT_MAX: usize = 32;
 /// Longest path of a Unix socket on Linux (`sun_path` is 108 bytes with its terminator).
 pub const SOCKET_PATH_BYTES_MAX: usize = 107;
 
+/// The commented examples of `hsm-config/profiles`, each with its file's name.
+pub const PROFILES: [(&str, &str); 12] = [
+    ("aws-cloudhsm.toml", include_str!("../profiles/aws-cloudhsm.toml")),
+    ("kryoptic.toml", include_str!("../profiles/kryoptic.toml")),
+    ("luna-network.toml", include_str!("../profiles/luna-network.toml")),
+    ("luna-pcie.toml", include_str!("../profiles/luna-pcie.toml")),
+    ("nethsm.toml", include_str!("../profiles/nethsm.toml")),
+    ("network-hsm.toml", include_str!("../profiles/network-hsm.toml")),
+    ("nshield.toml", include_str!("../profiles/nshield.toml")),
+    ("nss.toml", include_str!("../profiles/nss.toml")),
+    ("p11-kit.toml", include_str!("../profiles/p11-kit.toml")),
+    ("softhsm.toml", include_str!("../profiles/softhsm.toml")),
+    ("utimaco.toml", include_str!("../profiles/utimaco.toml")),
+    ("yubihsm2.toml", include_str!("../profiles/yubihsm2.toml")),
+];
+
 /// The checked content of `hsm.toml`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HsmConfig {
@@ -126,6 +142,12 @@ impl HsmConfig {
     #[must_use]
     pub fn sessions(&self) -> usize {
         self.pool.sessions
+    }
+
+    /// Whether a worker signs with copies of the keys that live as long as its sessions.
+    #[must_use]
+    pub fn copy_keys(&self) -> bool {
+        self.pool.copy_keys
     }
 
     /// Longest time that one PKCS#11 call may take before its worker ends itself.
@@ -334,6 +356,7 @@ impl std::fmt::Display for Selector {
 struct PoolLimits {
     workers: usize,
     sessions: usize,
+    copy_keys: bool,
     call_deadline: Duration,
     start_deadline: Duration,
     request_deadline: Duration,

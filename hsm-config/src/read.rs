@@ -249,6 +249,7 @@ impl Pool {
             limits: PoolLimits {
                 workers: count(WORKERS_DEFAULT),
                 sessions: count(SESSIONS_DEFAULT),
+                copy_keys: false,
                 call_deadline: Duration::from_millis(CALL_DEADLINE_MS_DEFAULT),
                 start_deadline: Duration::from_millis(START_DEADLINE_MS_DEFAULT),
                 request_deadline: Duration::from_millis(REQUEST_DEADLINE_MS_DEFAULT),
@@ -265,6 +266,7 @@ fn pool_section(mut table: Table<'_, '_>, base_dir: &Path) -> Option<Pool> {
     let workers_given = table.has("workers");
     let workers = table.bounded("workers", WORKERS_DEFAULT, (1, WORKERS_MAX));
     let sessions = table.bounded("sessions", SESSIONS_DEFAULT, (1, SESSIONS_MAX));
+    let copy_keys = table.flag("copy_keys", false);
     let call_ms = table.bounded("call_deadline_ms", CALL_DEADLINE_MS_DEFAULT, CALL_DEADLINE_MS);
     let start_ms = table.bounded("start_deadline_ms", START_DEADLINE_MS_DEFAULT, START_DEADLINE_MS);
     let request_ms =
@@ -288,13 +290,14 @@ fn pool_section(mut table: Table<'_, '_>, base_dir: &Path) -> Option<Pool> {
     }
     let front_user = front_user(&mut table);
     table.finish(
-        "workers, sessions, call_deadline_ms, start_deadline_ms, request_deadline_ms, queue_max, pin_latch, \
-         sockets, front_user",
+        "workers, sessions, copy_keys, call_deadline_ms, start_deadline_ms, request_deadline_ms, queue_max, \
+         pin_latch, sockets, front_user",
     );
     Some(Pool {
         limits: PoolLimits {
             workers,
             sessions: count(sessions),
+            copy_keys,
             call_deadline: Duration::from_millis(call_ms),
             start_deadline: Duration::from_millis(start_ms),
             request_deadline: Duration::from_millis(request_ms),

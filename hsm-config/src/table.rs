@@ -190,6 +190,18 @@ impl<'f, 't> Table<'f, 't> {
         }
     }
 
+    /// A Boolean, or the default.
+    pub(crate) fn flag(&mut self, key: &str, default: bool) -> bool {
+        let Some((_, value)) = self.rest.remove(key) else { return default };
+        match value.get_ref() {
+            DeValue::Boolean(flag) => *flag,
+            other => {
+                self.wrong_type(key, &value.span(), "true or false", other.type_str());
+                default
+            }
+        }
+    }
+
     /// A list of strings; empty where it is missing.
     pub(crate) fn strings(&mut self, key: &str) -> Vec<Placed<String>> {
         let Some((_, value)) = self.rest.remove(key) else { return Vec::new() };

@@ -14,6 +14,7 @@ file = "secrets/user-pin"
 [pool]
 workers = 3
 sessions = 2
+copy_keys = true
 call_deadline_ms = 4000
 start_deadline_ms = 30000
 request_deadline_ms = 9000
@@ -46,6 +47,7 @@ fn a_complete_file_is_read_with_paths_from_its_folder() {
     assert_eq!((config.token_label(), config.token_serial()), ("signerd-dev", "0123456789abcdef"));
     assert_eq!(config.pin(), &PinSource::File("/srv/dev/secrets/user-pin".into()));
     assert_eq!((config.workers(), config.sessions(), config.queue_max()), (3, 2, 32));
+    assert!(config.copy_keys());
     assert_eq!(config.call_deadline(), Duration::from_secs(4));
     assert_eq!(config.start_deadline(), Duration::from_secs(30));
     assert_eq!(config.request_deadline(), Duration::from_secs(9));
@@ -72,6 +74,7 @@ fn the_pool_section_may_be_left_out() {
     let text = format!("{}{}", &GOOD[..start], &GOOD[end..]);
     let config = parse(&text).unwrap();
     assert_eq!((config.workers(), config.sessions(), config.queue_max()), (2, 1, 256));
+    assert!(!config.copy_keys(), "copies are asked for");
     assert_eq!(config.call_deadline(), Duration::from_secs(5));
     assert_eq!(config.start_deadline(), Duration::from_secs(60));
     assert_eq!(config.request_deadline(), Duration::from_secs(10));
@@ -121,6 +124,7 @@ fn each_single_fault_is_refused_with_its_key() {
         ("call_deadline_ms = 4000", "call_deadline_ms = 9000", "pool.request_deadline_ms"),
         ("sessions = 2", "sessions = -1", "pool.sessions"),
         ("sessions = 2", "sessions = \"2\"", "pool.sessions"),
+        ("copy_keys = true", "copy_keys = \"yes\"", "pool.copy_keys"),
         ("sockets = []", "sockets = [\"/run/a\"]", "pool.workers"),
         ("sockets = []", "sockets = [7]", "pool.sockets"),
         ("sockets = []", "front_user = 5000000000", "pool.front_user"),
@@ -224,8 +228,10 @@ fn the_profiles_are_valid() {
         let says =
             ["# Tested: ", "# UNTESTED: ", "# No vendor "].iter().any(|word| text.contains(word));
         assert!(says, "{}", path.display());
+        let name = path.file_name().unwrap().to_str().unwrap();
+        assert!(PROFILES.contains(&(name, text.as_str())), "{name} is not in PROFILES of lib.rs");
         assert_eq!(parse(&text).map_err(|faults| (path, faults)).err(), None);
         seen += 1;
     }
-    assert!(seen > 0);
+    assert_eq!(seen, PROFILES.len());
 }

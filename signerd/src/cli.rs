@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum, value_parser};
 
+use crate::hsm::Errand;
 use crate::hsm::worker::{Channel, WorkerArgs};
 
 /// What stands below the help and in the manual page.
@@ -11,8 +12,10 @@ const MORE: &str = "Exit codes:
   0   drained and ended, or nothing is wrong
   1   failed while running; the last line of the log says why
   2   wrong usage
-  75  hsm-worker: the token failed, a new start may cure it
-  77  hsm-worker: the PIN was refused, or is latched since it was
+  75  hsm-worker, hsm probe, hsm speed: the token failed, a new start may
+      cure it
+  77  hsm-worker, hsm probe, hsm speed: the PIN was refused, or is latched
+      since it was
   78  the configuration, or the sockets that systemd passed, are at fault
   A worker whose PKCS#11 library hangs ends itself by SIGKILL.
 
@@ -64,6 +67,9 @@ pub enum Command {
     Check(ConfigFile),
     /// Run one worker process: the only one that loads the PKCS#11 module.
     HsmWorker(Worker),
+    /// Run one process that loads the PKCS#11 module for a command.
+    #[command(hide = true)]
+    HsmErrand(HsmErrand),
     /// Look after the ledger.
     Ledger {
         /// What to do there.
@@ -83,6 +89,92 @@ pub enum Command {
 pub enum HsmCommand {
     /// Allow log-in again after a wrong PIN was mended.
     ClearPinLatch(ConfigFile),
+    /// Look at module, token and keys, and report what they are like
+    ///
+    /// The token that hsm.toml names is logged in to as a worker does it: once, and not while the PIN is
+    /// latched. Each key is read back, held against its certificate and tried in every form of its algorithm;
+    /// sessions are opened until none opens; the module is finalised and initialised again. What is odd is
+    /// named, and an hsm.toml to begin with is suggested. Only the proof text of this program is signed, and
+    /// no object stays in the token. Run it where a worker would run: as its user, with its credentials.
+    Probe(Probe),
+    /// Measure how many signatures a second the token makes, and how many workers and sessions are best
+    ///
+    /// Processes of their own log in as workers do and sign the proof text of this program, again and again,
+    /// for each key, number of processes, and sessions of each; without a front, so that no daemon is
+    /// faster. It says beforehand how long it takes. Run it where a worker would run, and while no daemon
+    /// uses the token.
+    Speed(Speed),
+}
+
+/// What a measurement is told.
+#[derive(Debug, Args)]
+pub struct Speed {
+    /// Where the configuration is.
+    #[command(flatten)]
+    pub file: ConfigFile,
+    /// How long each row is measured.
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = value_parser!(u64).range(1..=600))]
+    pub seconds: u64,
+    /// A key of hsm.toml, instead of all of them; may be repeated.
+    #[arg(long, value_name = "NAME")]
+    pub key: Vec<String>,
+    /// Numbers of worker processes, at most 16.
+    #[arg(long, value_name = "N,...", value_delimiter = ',', default_values_t = [1, 2, 4],
+        value_parser = value_parser!(u16).range(1..=16))]
+    pub workers: Vec<u16>,
+    /// Numbers of sessions of each, at most 32.
+    #[arg(long, value_name = "N,...", value_delimiter = ',', default_values_t = [1, 2, 4, 8],
+        value_parser = value_parser!(u16).range(1..=32))]
+    pub sessions: Vec<u16>,
+    /// Measure each row with the keys of the token and with copies of them in the session, whatever
+    /// hsm.toml says.
+    #[arg(long)]
+    pub copies: bool,
+    /// The results as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What a probe is told.
+#[derive(Debug, Args)]
+pub struct Probe {
+    /// Where the configuration is.
+    #[command(flatten)]
+    pub file: ConfigFile,
+    /// The report as JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// Write the report to this file instead of standard output.
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+}
+
+/// What a process on an errand is told.
+#[derive(Debug, Args)]
+pub struct HsmErrand {
+    /// What it does.
+    pub errand: ErrandName,
+    /// The configuration of the HSM side, `hsm.toml`.
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+}
+
+/// The errands by name.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum ErrandName {
+    /// For `hsm probe`.
+    Probe,
+    /// For `hsm speed`.
+    Speed,
+}
+
+impl From<ErrandName> for Errand {
+    fn from(name: ErrandName) -> Self {
+        match name {
+            ErrandName::Probe => Self::Probe,
+            ErrandName::Speed => Self::Speed,
+        }
+    }
 }
 
 /// What can be done about the ledger.

@@ -6,6 +6,7 @@
 
 mod files;
 mod load;
+mod measure;
 mod reload;
 mod rules;
 mod run;
@@ -34,7 +35,10 @@ pub fn main() -> ExitCode {
         Command::Check(file) => check(&file.config),
         Command::Ledger { command: LedgerCommand::Check(args) } => check_ledger(&args),
         Command::HsmWorker(args) => hsm::worker::run(&args.into()),
+        Command::HsmErrand(args) => hsm::worker::run_errand(args.errand.into(), &args.config),
         Command::Hsm { command: HsmCommand::ClearPinLatch(file) } => clear_pin_latch(&file),
+        Command::Hsm { command: HsmCommand::Probe(args) } => measure::probe(&args),
+        Command::Hsm { command: HsmCommand::Speed(args) } => measure::speed(&args),
     }
 }
 
@@ -144,8 +148,8 @@ fn audit_keys(now: AuditKey, earlier: &[PathBuf]) -> Result<Vec<AuditKey>, Vec<F
 }
 
 fn clear_pin_latch(file: &ConfigFile) -> ExitCode {
-    let config = match load::hsm_alone(&file.config) {
-        Ok(config) => config,
+    let (_, config) = match load::hsm_alone(&file.config) {
+        Ok(found) => found,
         Err(faults) => return report(&faults),
     };
     match hsm::clear_pin_latch(&config) {

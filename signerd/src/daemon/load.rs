@@ -117,13 +117,15 @@ pub(super) fn load(file: &Path) -> Result<Loaded, Vec<Fault>> {
     }
 }
 
-/// Reads `hsm.toml` by way of `signerd.toml`, for commands that a person gives.
+/// Reads `hsm.toml` by way of `signerd.toml`, for commands that a person gives; says where it is, too.
 ///
 /// Only the service has its credentials, so that whatever stands for them here is not opened.
-pub(super) fn hsm_alone(file: &Path) -> Result<HsmConfig, Vec<Fault>> {
+pub(super) fn hsm_alone(file: &Path) -> Result<(PathBuf, HsmConfig), Vec<Fault>> {
     let files = Files::default();
     let credentials = Path::new("/run/credentials/signerd.service");
-    hsm(&Config::parse(&files.text(file)?, file, Some(credentials))?, &files)
+    let config = Config::parse(&files.text(file)?, file, Some(credentials))?;
+    let hsm = hsm(&config, &files)?;
+    Ok((config.hsm, hsm))
 }
 
 /// Reads `signerd.toml`.

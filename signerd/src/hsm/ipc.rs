@@ -124,6 +124,16 @@ impl FaultKind {
             Self::Token => "token",
         }
     }
+
+    /// `EX_TEMPFAIL`, `EX_NOPERM` and `EX_CONFIG` of sysexits.h.
+    #[must_use]
+    pub const fn exit_code(self) -> u8 {
+        match self {
+            Self::Token => 75,
+            Self::Pin => 77,
+            Self::Config | Self::Key => 78,
+        }
+    }
 }
 
 /// A byte string; plain `Vec<u8>` would become a CBOR array of integers. Wiped when dropped.

@@ -15,11 +15,14 @@
 //! may be signed, and it does not verify signatures: who releases them does both.
 
 mod dispatch;
+mod errand;
 mod error;
 pub(crate) mod ipc;
 mod latch;
 mod link;
 mod pool;
+pub mod probe;
+pub mod speed;
 mod start;
 pub mod worker;
 
@@ -31,6 +34,10 @@ use std::time::Duration;
 use secrecy::ExposeSecret;
 use secrecy::SecretBox;
 
+pub use errand::Errand;
+pub use errand::ErrandError;
+pub use errand::VERB as ERRAND_VERB;
+pub use errand::workers_running;
 pub use error::Blame;
 pub use error::HsmError;
 pub use error::Retry;

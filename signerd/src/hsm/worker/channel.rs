@@ -113,7 +113,8 @@ pub(super) fn tethered() -> Result<Outlet, Fault> {
     Ok(Outlet(Mutex::new(stdin_stream()?)))
 }
 
-fn stdin_stream() -> Result<UnixStream, Fault> {
+/// Standard input, as the connection to who started this process.
+pub(super) fn stdin_stream() -> Result<UnixStream, Fault> {
     let fd = stdin_socket()?;
     if rustix::net::sockopt::socket_acceptconn(&fd).unwrap_or(true) {
         let problem = "standard input is not a connection";

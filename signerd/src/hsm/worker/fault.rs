@@ -70,13 +70,8 @@ impl Fault {
         &self.detail
     }
 
-    /// `EX_TEMPFAIL`, `EX_NOPERM` and `EX_CONFIG` of sysexits.h.
     pub(super) const fn exit_code(&self) -> u8 {
-        match self.kind {
-            FaultKind::Token => 75,
-            FaultKind::Pin => 77,
-            FaultKind::Config | FaultKind::Key => 78,
-        }
+        self.kind.exit_code()
     }
 }
 

@@ -3,7 +3,8 @@
 //! A handle belongs to one session of one log-in and may later point at another object, so handles
 //! live and die with their [`Lane`]. A lane is complete or it does not exist: every configured key
 //! was found without ambiguity, is private and stays in the token, has the certificate's public key
-//! and made a signature that an independent implementation verified. After an error the session
+//! and made a signature that an independent implementation verified. Where `hsm.toml` asks for it, a lane signs
+//! with copies of the keys that live in its session, and each copy is proved in the same way. After an error the session
 //! is thrown away, since a failed operation may linger in it, and a new one is made in the same way.
 
 use std::collections::HashMap;
@@ -20,12 +21,14 @@ use cryptoki::object::KeyType;
 use cryptoki::object::ObjectClass;
 use cryptoki::object::ObjectHandle;
 use cryptoki::session::Session;
+use cryptoki::types::Ulong;
 use hsm_config::Algorithm;
 use hsm_config::HsmConfig;
 use hsm_config::Key;
 
 use super::certificate::POINT_BYTES;
 use super::certificate::PublicKey;
+use super::copy;
 use super::fault::Fault;
 use super::ladder::Rung;
 use super::token;
@@ -36,20 +39,45 @@ use super::watchdog::Watched;
 use crate::hsm::ipc::DIGEST_BYTES;
 
 /// What a key signs to prove itself; it is no CBOR of a certificate and so can never be one.
-const PROOF: &[u8] = b"signerd proof of key, version 1";
+pub(super) const PROOF: &[u8] = b"signerd proof of key, version 1";
+
+/// The one form of PSS that an HCERT may have (RFC 8230 §2).
+pub(super) const PSS: PkcsPssParams = PkcsPssParams {
+    hash_alg: MechanismType::SHA256,
+    mgf: PkcsMgfType::MGF1_SHA256,
+    s_len: Ulong::new(32),
+};
 
 /// One session and the handles that belong to it.
 pub(super) struct Lane {
     token: Arc<Token>,
     session: Session,
     era: Era,
+    with: Handles,
     keys: HashMap<String, BoundKey>,
+}
+
+/// Which objects a lane signs with.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub(super) enum Handles {
+    /// The keys of the token.
+    Keys,
+    /// Copies of them that live as long as the lane's session.
+    Copies,
+}
+
+impl Handles {
+    /// What `hsm.toml` says.
+    pub(super) fn of(config: &HsmConfig) -> Self {
+        if config.copy_keys() { Self::Copies } else { Self::Keys }
+    }
 }
 
 /// A lane that was given up: what a new one needs.
 pub(super) struct Lost {
     token: Arc<Token>,
     era: Era,
+    with: Handles,
     wanted: Vec<Wanted>,
 }
 
@@ -79,6 +107,7 @@ impl Lane {
     pub(super) fn open(
         token: &Arc<Token>,
         config: &HsmConfig,
+        with: Handles,
         watched: &Watched<'_>,
     ) -> Result<Self, Fault> {
         let mut wanted = Vec::new();
@@ -86,31 +115,36 @@ impl Lane {
             let public = Arc::new(PublicKey::of_certificate(key.certificate(), key.algorithm())?);
             wanted.push(Wanted { name: name.to_owned(), key: key.clone(), public });
         }
-        Self::bind(Arc::clone(token), &wanted, watched)
+        Self::bind(Arc::clone(token), &wanted, with, watched)
     }
 
-    fn bind(token: Arc<Token>, wanted: &[Wanted], watched: &Watched<'_>) -> Result<Self, Fault> {
+    fn bind(
+        token: Arc<Token>,
+        wanted: &[Wanted],
+        with: Handles,
+        watched: &Watched<'_>,
+    ) -> Result<Self, Fault> {
         let calling = token.calling();
         let era = calling.era();
         let session = calling.session().map_err(|e| Fault::call("no session opens", &e))?;
         let mut keys = HashMap::with_capacity(wanted.len());
         for Wanted { name, key, public } in wanted {
             watched.again();
-            let bound = BoundKey::bind(&session, name, key.clone(), Arc::clone(public))?;
+            let bound = BoundKey::bind(&session, name, key.clone(), Arc::clone(public), with)?;
             keys.insert(name.clone(), bound);
         }
         drop(calling);
-        Ok(Self { token, session, era, keys })
+        Ok(Self { token, session, era, with, keys })
     }
 
     /// Gives the session up.
     pub(super) fn lose(self) -> Lost {
-        let Self { token, session, era, keys } = self;
+        let Self { token, session, era, with, keys } = self;
         token.close(session, era);
         let wanted = keys.into_iter();
         let wanted =
             wanted.map(|(name, BoundKey { key, public, .. })| Wanted { name, key, public });
-        Lost { token, era, wanted: wanted.collect() }
+        Lost { token, era, with, wanted: wanted.collect() }
     }
 
     pub(super) fn token(&self) -> &Token {
@@ -160,7 +194,7 @@ impl Lost {
             Rung::Module => self.token.initialise_again(self.era)?,
             Rung::Process => return Err(Fault::token("the module is beyond help")),
         }
-        Lane::bind(Arc::clone(&self.token), &self.wanted, watched)
+        Lane::bind(Arc::clone(&self.token), &self.wanted, self.with, watched)
     }
 }
 
@@ -170,12 +204,16 @@ impl BoundKey {
         name: &str,
         key: Key,
         public: Arc<PublicKey>,
+        with: Handles,
     ) -> Result<Self, Fault> {
         let subject = format!("key \"{name}\" ({})", key.selector());
         let handle = token::find_one(session, ObjectClass::PRIVATE_KEY, key.selector(), &subject)?;
-        let bound = Self { handle, algorithm: key.algorithm(), public, key };
+        let mut bound = Self { handle, algorithm: key.algorithm(), public, key };
         bound.check_attributes(session, &subject)?;
         bound.compare_public(session, &subject)?;
+        if with == Handles::Copies {
+            bound.handle = copy::to_session(session, handle, &subject)?;
+        }
         match bound.prove(session) {
             Ok(()) => Ok(bound),
             Err(fault) => Err(Fault::config(
@@ -289,14 +327,22 @@ impl BoundKey {
     }
 }
 
+/// Why a worker would not take a key; `None` where it would.
+pub(super) fn refusal(
+    session: &Session,
+    name: &str,
+    key: &Key,
+    public: &Arc<PublicKey>,
+) -> Option<String> {
+    let public = Arc::clone(public);
+    let bound = BoundKey::bind(session, name, key.clone(), public, Handles::Keys);
+    bound.err().map(|fault| fault.detail().to_owned())
+}
+
 /// Both mechanisms take the finished digest: the hashing ones are missing in some tokens.
-fn mechanism(algorithm: Algorithm) -> Mechanism<'static> {
+pub(super) fn mechanism(algorithm: Algorithm) -> Mechanism<'static> {
     match algorithm {
-        Algorithm::Ps256 => Mechanism::RsaPkcsPss(PkcsPssParams {
-            hash_alg: MechanismType::SHA256,
-            mgf: PkcsMgfType::MGF1_SHA256,
-            s_len: 32.into(),
-        }),
+        Algorithm::Ps256 => Mechanism::RsaPkcsPss(PSS),
         Algorithm::Es256 => Mechanism::Ecdsa,
     }
 }

@@ -14,12 +14,16 @@
 
 mod certificate;
 mod channel;
+mod copy;
+mod errand;
 mod fault;
 mod key;
 mod ladder;
 mod log_in;
+mod probe;
 mod secret;
 mod serve;
+mod speed;
 mod token;
 mod watchdog;
 
@@ -36,8 +40,11 @@ use hsm_config::HsmConfig;
 use rustix::process::DumpableBehavior;
 use rustix::process::Signal;
 
+pub use errand::run as run_errand;
+
 use channel::Fronts;
 use fault::Fault;
+use key::Handles;
 use key::Lane;
 use token::Token;
 use watchdog::Watchdog;
@@ -93,9 +100,7 @@ fn work(args: &WorkerArgs) -> Result<(), Fault> {
         }
     };
     enter_environment(&config)?;
-    // No core file and no debugger may show the PIN.
-    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
-        .map_err(|e| Fault::token(format!("the process cannot be made undumpable: {e}")))?;
+    shield()?;
     let mut fronts = Fronts::open(&args.channel, &config)?;
     let mut front = fronts.next()?;
     let watchdog = Watchdog::start(config.sessions(), config.call_deadline(), front.outlet());
@@ -103,7 +108,8 @@ fn work(args: &WorkerArgs) -> Result<(), Fault> {
         let watched = watchdog.watch(0, config.start_deadline());
         Token::open(Arc::clone(&config)).and_then(|token| {
             let token = Arc::new(token);
-            let lanes = (0..config.sessions()).map(|_| Lane::open(&token, &config, &watched));
+            let with = Handles::of(&config);
+            let lanes = (0..config.sessions()).map(|_| Lane::open(&token, &config, with, &watched));
             lanes.collect::<Result<Vec<_>, _>>()
         })
     };
@@ -161,6 +167,12 @@ fn enter_environment(config: &HsmConfig) -> Result<(), Fault> {
     }
     let error = command.args(args).envs(config.environment()).exec();
     Err(Fault::token(format!("the worker cannot start itself again: {error}")))
+}
+
+/// No core file and no debugger may show the PIN.
+fn shield() -> Result<(), Fault> {
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
+        .map_err(|e| Fault::token(format!("the process cannot be made undumpable: {e}")))
 }
 
 /// One line for the log; a worker's standard error is the front's or the journal.

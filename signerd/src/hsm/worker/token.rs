@@ -69,23 +69,37 @@ pub(super) struct Calling<'t> {
     access: RwLockReadGuard<'t, Access>,
 }
 
+/// A token that this process has just logged in to; nothing of it is proved.
+pub(super) struct Entered {
+    pub(super) pkcs11: Pkcs11,
+    pub(super) slot: Slot,
+    /// How the token was before the log-in.
+    pub(super) info: TokenInfo,
+    /// Keeps the log-in.
+    pub(super) keeper: Session,
+}
+
+impl Entered {
+    /// Loads the module, finds the token and logs in.
+    pub(super) fn of(config: &HsmConfig) -> Result<Self, Fault> {
+        let turn = Turn::take(config)?;
+        let pkcs11 = load(config)?;
+        initialise(&pkcs11, config)?;
+        let (slot, info, keeper) = enter(&pkcs11, config, &turn)?;
+        Ok(Self { pkcs11, slot, info, keeper })
+    }
+}
+
 impl Token {
     /// Loads the module, finds the token and logs in.
     pub(super) fn open(config: Arc<HsmConfig>) -> Result<Self, Fault> {
-        let turn = Turn::take(&config)?;
-        let pkcs11 = load(&config)?;
-        initialise(&pkcs11, &config)?;
-        let (access, info) = enter(&pkcs11, &config, &turn, Era::default())?;
-        drop(turn);
+        let Entered { pkcs11, slot, info, keeper } = Entered::of(&config)?;
         let module = pkcs11.get_library_info().map_or_else(
             |_| "unknown".to_owned(),
             |info| format!("{} {}", trimmed(info.library_description()), info.library_version()),
         );
-        let secret = {
-            let keeper = access.keeper.lock().unwrap_or_else(PoisonError::into_inner);
-            let session = keeper.as_ref().ok_or_else(|| Fault::token("there is no session"))?;
-            secret::derive(session, config.secret())?
-        };
+        let secret = secret::derive(&keeper, config.secret())?;
+        let access = Access { era: Era::default(), slot, keeper: Mutex::new(Some(keeper)) };
         Ok(Self {
             name: format!("{} {}", trimmed(info.label()), trimmed(info.serial_number())),
             pkcs11,
@@ -161,7 +175,8 @@ impl Token {
             Err(error) => return Err(Fault::call("the module cannot be finalised", &error)),
         }
         initialise(&self.pkcs11, &self.config)?;
-        (*access, _) = enter(&self.pkcs11, &self.config, &turn, next)?;
+        let (slot, _, keeper) = enter(&self.pkcs11, &self.config, &turn)?;
+        *access = Access { era: next, slot, keeper: Mutex::new(Some(keeper)) };
         Ok(())
     }
 
@@ -192,7 +207,8 @@ fn load(config: &HsmConfig) -> Result<Pkcs11, Fault> {
     Ok(pkcs11)
 }
 
-fn initialise(pkcs11: &Pkcs11, config: &HsmConfig) -> Result<(), Fault> {
+/// `C_Initialize`, for threads.
+pub(super) fn initialise(pkcs11: &Pkcs11, config: &HsmConfig) -> Result<(), Fault> {
     let path = config.module();
     match pkcs11.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)) {
         Ok(()) => Ok(()),
@@ -208,18 +224,17 @@ fn initialise(pkcs11: &Pkcs11, config: &HsmConfig) -> Result<(), Fault> {
     }
 }
 
-/// Finds the token and logs in to it, on a session that is kept.
+/// Finds the token and logs in to it, on a session to be kept.
 fn enter(
     pkcs11: &Pkcs11,
     config: &HsmConfig,
     turn: &Turn,
-    era: Era,
-) -> Result<(Access, TokenInfo), Fault> {
+) -> Result<(Slot, TokenInfo, Session), Fault> {
     let (slot, info) = find(pkcs11, config)?;
     check(&info, config)?;
     let keeper = open_session(pkcs11, slot).map_err(|e| Fault::call("no session opens", &e))?;
     log_in(turn, &keeper, config)?;
-    Ok((Access { era, slot, keeper: Mutex::new(Some(keeper)) }, info))
+    Ok((slot, info, keeper))
 }
 
 /// Read-only, since signing changes nothing; AWS CloudHSM has no such sessions and says it in this way.
@@ -231,7 +246,7 @@ fn open_session(pkcs11: &Pkcs11, slot: Slot) -> Result<Session, Error> {
 }
 
 /// Label and serial number both, because slots are renumbered and labels are not unique.
-fn find(pkcs11: &Pkcs11, config: &HsmConfig) -> Result<(Slot, TokenInfo), Fault> {
+pub(super) fn find(pkcs11: &Pkcs11, config: &HsmConfig) -> Result<(Slot, TokenInfo), Fault> {
     let slots =
         pkcs11.get_slots_with_token().map_err(|e| Fault::call("no slots are listed", &e))?;
     let mut seen = Vec::new();
@@ -317,6 +332,6 @@ pub(super) fn template(class: ObjectClass, selector: &Selector) -> Vec<Attribute
 }
 
 /// PKCS#11 pads with blanks; some modules pad with NUL.
-fn trimmed(text: &str) -> &str {
+pub(super) fn trimmed(text: &str) -> &str {
     text.trim_matches([' ', '\0'])
 }

@@ -54,7 +54,7 @@ impl Watchdog {
 
     /// Says that the lane makes a call now; each must end before it is this old.
     pub(super) fn watch(&self, lane: usize, deadline: Duration) -> Watched<'_> {
-        let watched = Watched { watch: &self.0, lane, deadline };
+        let watched = Watched { watch: Some(&self.0), lane, deadline };
         watched.again();
         watched
     }
@@ -98,16 +98,26 @@ impl Watch {
 
 /// A call being watched; dropping it ends the watch.
 pub(super) struct Watched<'w> {
-    watch: &'w Watch,
+    watch: Option<&'w Watch>,
     lane: usize,
     deadline: Duration,
 }
 
 impl Watched<'_> {
+    /// A call that who sent this process watches: it ends the process where it takes too long.
+    pub(super) const fn by_the_command() -> Self {
+        Self { watch: None, lane: 0, deadline: Duration::ZERO }
+    }
+
     /// Says that the next call begins now.
     pub(super) fn again(&self) {
-        let until = self.watch.now().saturating_add(millis(self.deadline)).max(1);
-        if let Some(place) = self.watch.until.get(self.lane) {
+        let Some(watch) = self.watch else { return };
+        let until = watch.now().saturating_add(millis(self.deadline)).max(1);
+        self.set(until);
+    }
+
+    fn set(&self, until: u64) {
+        if let Some(place) = self.watch.and_then(|watch| watch.until.get(self.lane)) {
             place.store(until, Ordering::Relaxed);
         }
     }
@@ -115,9 +125,7 @@ impl Watched<'_> {
 
 impl Drop for Watched<'_> {
     fn drop(&mut self) {
-        if let Some(place) = self.watch.until.get(self.lane) {
-            place.store(IDLE, Ordering::Relaxed);
-        }
+        self.set(IDLE);
     }
 }
 
