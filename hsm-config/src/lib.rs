@@ -63,6 +63,8 @@ pub const PROFILES: [(&str, &str); 12] = [
 pub struct HsmConfig {
     /// The one that is looked at.
     token: Token,
+    /// Its number, counted from 0.
+    number: usize,
     /// All of them, the first one included; they hold the same keys.
     tokens: Vec<Token>,
     pool: PoolLimits,
@@ -92,7 +94,14 @@ impl HsmConfig {
     /// [`Self::parse`] gives the first one's.
     #[must_use]
     pub fn of_token(&self, index: usize) -> Option<Self> {
-        self.tokens.get(index).map(|token| Self { token: token.clone(), ..self.clone() })
+        let token = self.tokens.get(index)?.clone();
+        Some(Self { token, number: index, ..self.clone() })
+    }
+
+    /// Which of the tokens this is, counted from 0.
+    #[must_use]
+    pub fn token_number(&self) -> usize {
+        self.number
     }
 
     /// The token that a worker uses, counted from 0: workers are dealt out in turn, so that the first ones to

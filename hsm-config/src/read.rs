@@ -107,6 +107,7 @@ fn sections(mut root: Table<'_, '_>, base_dir: &Path) -> Option<HsmConfig> {
     root.finish("version, module, token, pin, replica, pool, key, secret");
     Some(HsmConfig {
         token,
+        number: 0,
         tokens,
         pool: limits,
         sockets,

@@ -112,6 +112,9 @@ pub struct Speed {
     /// Where the configuration is.
     #[command(flatten)]
     pub file: ConfigFile,
+    /// Which token.
+    #[command(flatten)]
+    pub token: WhichToken,
     /// How long each row is measured.
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = value_parser!(u64).range(1..=600))]
     pub seconds: u64,
@@ -141,6 +144,9 @@ pub struct Probe {
     /// Where the configuration is.
     #[command(flatten)]
     pub file: ConfigFile,
+    /// Which token.
+    #[command(flatten)]
+    pub token: WhichToken,
     /// The report as JSON.
     #[arg(long)]
     pub json: bool,
@@ -157,6 +163,9 @@ pub struct HsmErrand {
     /// The configuration of the HSM side, `hsm.toml`.
     #[arg(long, value_name = "FILE")]
     pub config: PathBuf,
+    /// Which token.
+    #[command(flatten)]
+    pub token: WhichToken,
 }
 
 /// The errands by name.
@@ -215,6 +224,22 @@ pub struct Serve {
     pub trust_clock: bool,
 }
 
+/// One of the tokens that hold the keys.
+#[derive(Debug, Args)]
+pub struct WhichToken {
+    /// Which of the tokens that hold the keys: 1 is that of [token], 2 the first [[replica]], and so on.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = value_parser!(u8).range(1..))]
+    pub token: u8,
+}
+
+impl WhichToken {
+    /// Counted from 0.
+    #[must_use]
+    pub fn index(&self) -> usize {
+        usize::from(self.token).saturating_sub(1)
+    }
+}
+
 /// Where the configuration is.
 #[derive(Debug, Args)]
 pub struct ConfigFile {
@@ -229,9 +254,9 @@ pub struct Worker {
     /// The configuration of the HSM side, `hsm.toml`.
     #[arg(long, value_name = "FILE", default_value = "/etc/signerd/hsm.toml")]
     pub config: PathBuf,
-    /// Which of the tokens that hold the keys: 1 is that of [token], 2 the first [[replica]], and so on.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..))]
-    pub token: u8,
+    /// Which token.
+    #[command(flatten)]
+    pub token: WhichToken,
     /// Listen for the front on this Unix socket, and go on after the front has gone. Without this and
     /// without --tether, standard input is a listening socket, as systemd passes it.
     #[arg(long, value_name = "PATH", conflicts_with = "tether")]
@@ -248,7 +273,7 @@ impl From<Worker> for WorkerArgs {
             (None, true) => Channel::Tether,
             (None, false) => Channel::Activated,
         };
-        let token = usize::from(worker.token).saturating_sub(1);
+        let token = worker.token.index();
         Self { config: worker.config, token, channel }
     }
 }

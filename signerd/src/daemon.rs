@@ -35,7 +35,9 @@ pub fn main() -> ExitCode {
         Command::Check(file) => check(&file.config),
         Command::Ledger { command: LedgerCommand::Check(args) } => check_ledger(&args),
         Command::HsmWorker(args) => hsm::worker::run(&args.into()),
-        Command::HsmErrand(args) => hsm::worker::run_errand(args.errand.into(), &args.config),
+        Command::HsmErrand(args) => {
+            hsm::worker::run_errand(args.errand.into(), &args.config, args.token.index())
+        }
         Command::Hsm { command: HsmCommand::ClearPinLatch(file) } => clear_pin_latch(&file),
         Command::Hsm { command: HsmCommand::Probe(args) } => measure::probe(&args),
         Command::Hsm { command: HsmCommand::Speed(args) } => measure::speed(&args),

@@ -128,6 +128,21 @@ pub(super) fn hsm_alone(file: &Path) -> Result<(PathBuf, HsmConfig), Vec<Fault>>
     Ok((config.hsm, hsm))
 }
 
+/// The same, as seen from one of its tokens.
+pub(super) fn hsm_of_token(file: &Path, token: usize) -> Result<(PathBuf, HsmConfig), Vec<Fault>> {
+    let (path, config) = hsm_alone(file)?;
+    let Some(config) = config.of_token(token) else {
+        let problem = format!("there are {} tokens in it", config.tokens());
+        return Err(vec![fault(
+            &path,
+            "replica",
+            problem,
+            "give another --token, or add a [[replica]]",
+        )]);
+    };
+    Ok((path, config))
+}
+
 /// Reads `signerd.toml`.
 fn front(file: &Path, files: &Files) -> Result<Config, Vec<Fault>> {
     let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);

@@ -16,7 +16,7 @@ use crate::hsm::speed::{self, Plan, Results};
 
 /// `signerd hsm probe`.
 pub(super) fn probe(args: &Probe) -> ExitCode {
-    let (path, config) = match load::hsm_alone(&args.file.config) {
+    let (path, config) = match load::hsm_of_token(&args.file.config, args.token.index()) {
         Ok(found) => found,
         Err(faults) => return report(&faults),
     };
@@ -49,7 +49,7 @@ pub(super) fn probe(args: &Probe) -> ExitCode {
 
 /// `signerd hsm speed`.
 pub(super) fn speed(args: &Speed) -> ExitCode {
-    let (path, config) = match load::hsm_alone(&args.file.config) {
+    let (path, config) = match load::hsm_of_token(&args.file.config, args.token.index()) {
         Ok(found) => found,
         Err(faults) => return report(&faults),
     };

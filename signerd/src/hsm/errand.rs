@@ -128,6 +128,7 @@ impl Runner {
         let child = Command::new(std::env::current_exe().map_err(failed)?)
             .args([VERB, errand.name(), "--config"])
             .arg(config_path)
+            .args(["--token", &config.token_number().saturating_add(1).to_string()])
             .envs(config.environment())
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .stdout(Stdio::from(log))

@@ -26,7 +26,7 @@ pub(super) struct Sender(UnixStream);
 
 /// Does what the command wants; returns only where nobody sent it.
 #[must_use]
-pub fn run(errand: Errand, config: &Path) -> ExitCode {
+pub fn run(errand: Errand, config: &Path, token: usize) -> ExitCode {
     let sender = match channel::stdin_stream() {
         Ok(stream) => Sender(stream),
         Err(fault) => {
@@ -34,7 +34,7 @@ pub fn run(errand: Errand, config: &Path) -> ExitCode {
             return ExitCode::from(fault.exit_code());
         }
     };
-    let outcome = read_config(config).and_then(|config| {
+    let outcome = read_config(config, token).and_then(|config| {
         shield()?;
         match errand {
             Errand::Probe => probe::run(&config, &sender),
