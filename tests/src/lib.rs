@@ -30,6 +30,7 @@ pub mod session;
 pub mod setup;
 pub mod shim;
 pub mod tlog;
+pub mod token;
 
 pub use batch::Batch;
 pub use client::{Answer, Client};

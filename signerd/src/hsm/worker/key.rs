@@ -113,7 +113,7 @@ impl Lane {
         Lost { token, era, wanted: wanted.collect() }
     }
 
-    pub(super) fn token(&self) -> &Token {
+    pub(super) fn token(&self) -> &Arc<Token> {
         &self.token
     }
 

@@ -29,6 +29,7 @@ use hsm_config::HsmConfig;
 use hsm_config::Selector;
 use zeroize::Zeroizing;
 
+use super::end_now;
 use super::fault::Fault;
 use super::fault::brief;
 use super::log_in::Turn;
@@ -163,6 +164,12 @@ impl Token {
         initialise(&self.pkcs11, &self.config)?;
         (*access, _) = enter(&self.pkcs11, &self.config, &turn, next)?;
         Ok(())
+    }
+
+    /// Ends the process once no call is under way: a module may write at a log-in, and is not to be torn then.
+    pub(super) fn end_process(&self) -> ! {
+        let _rest = self.anew();
+        end_now()
     }
 
     /// Waits until no call is under way; one that hangs is the watchdog's matter.
