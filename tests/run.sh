@@ -10,8 +10,11 @@
 #   --mutants     also mutation testing of the judge, about an hour; needs cargo-mutants
 #   --nspawn      also a round of signing under a real systemd in a container; needs root
 #
-# Steps: packages format shell tidy deny systemd clippy docs build setup modules tests fuzz nspawn kills mutants bench
+# Steps: packages format shell tidy deny systemd clippy docs build setup modules tests fuzz nspawn kills storms
+#        mutants bench
 # "kills" is run by name alone: 10,000 kills of the daemon, or SIGNERD_KILLS, and a third of it on bad disks.
+# "storms" is run by name alone: 100,000 random faults of the HSM, or SIGNERD_STORMS, 1,000,000 corrupted
+# signatures, or SIGNERD_CORRUPTED, and a soak of 1,000,000 signatures, or SIGNERD_SOAK.
 # The first step that fails ends the run. What cannot be checked here is named by a line with SKIPPED.
 
 set -euo pipefail
@@ -264,6 +267,14 @@ step_kills() {
     step_build
     SIGNERD_KILLS=${SIGNERD_KILLS:-10000} \
         cargo test --locked --workspace --test it -- --nocapture --test-threads=2 kills::
+}
+
+# The tests make 2,000 schedules, 100,000 corrupted signatures and a soak of 100,000; this goes on for hours.
+step_storms() {
+    step_build
+    SIGNERD_STORMS=${SIGNERD_STORMS:-100000} SIGNERD_CORRUPTED=${SIGNERD_CORRUPTED:-1000000} \
+        SIGNERD_SOAK=${SIGNERD_SOAK:-1000000} \
+        cargo test --locked --workspace --test it -- --nocapture --test-threads=1 storms::
 }
 
 step_nspawn() {

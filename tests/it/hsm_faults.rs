@@ -149,6 +149,35 @@ async fn a_pin_that_was_refused_is_not_used_on_the_ladder() {
     assert!(daemon.stop().success());
 }
 
+// Where nothing that a worker can make anew helps, the log says how far it came; and where no start helps
+// either, starts come fewer and fewer, so that no token is worn out by log-ins.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_always_signs_wrongly_is_tried_less_and_less() {
+    let setup = hasty();
+    let shim = Shim::under(&setup);
+    let mut daemon = Daemon::ready(&setup);
+    both_live(&mut daemon);
+    let (client, evidence) = (Client::new(&setup), Evidence::of(&setup));
+    let (since, begin) = (Instant::now(), shim.tally());
+    shim.play([Line::on(Function::C_Sign, Act::Flip(None))]);
+    let batch = Batch::about(&evidence, "vn-moh-ec", 1);
+    let refused = client.sign(batch.body.clone()).await.unwrap();
+    assert_eq!((refused.status, refused.code().as_str()), (503, "hsm.unavailable"));
+    let restarts = "signerd_hsm_worker_restarts_total";
+    daemon.wait_until("restarting workers", |daemon| daemon.metric(restarts) >= 16.0);
+    // Eight restarts of each, the latter six after 0.1, 0.2, 0.4, 0.8, 1.6 and 3 s, or half of it.
+    assert!(since.elapsed() > Duration::from_secs(3), "{:?}", since.elapsed());
+    let log_ins = shim.tally().since(&begin).log_ins(LogIn::Right);
+    // One at each start, and two of each lost worker on its ladder.
+    assert!(log_ins <= 16 + 4 + 2, "{log_ins} log-ins");
+    let log = daemon.log();
+    assert!(log.contains("making the module anew did not help"), "{log}");
+    shim.mend();
+    both_live(&mut daemon);
+    assert_eq!(client.sign(batch.body).await.unwrap().statuses(), ["issued"]);
+    assert!(daemon.stop().success());
+}
+
 fn is_latched(daemon: &mut Daemon) {
     daemon.wait_until("latched", |daemon| {
         let (status, obstacles) = daemon.observe("/readyz");

@@ -9,7 +9,6 @@
 mod auditor;
 mod books;
 mod clients;
-mod token;
 
 use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt as _;
@@ -20,13 +19,13 @@ use rustix::process::{Pid, Signal, kill_process};
 use signerd::failpoint::Place;
 use signerd_tests::faults::{Disk, Faulty};
 use signerd_tests::random::{self, Random};
+use signerd_tests::token::Token;
 use signerd_tests::{Daemon, process};
 use tokio::task::JoinHandle;
 
 use auditor::{Auditor, Fault, hold};
 use books::Ground;
 use clients::{Clients, Peer};
-use token::Token;
 
 /// Kills on one set-up; then a new one begins, so that what is read after each stays small.
 const KILLS_PER_ROUND: usize = 200;

@@ -98,13 +98,18 @@ async fn metrics_are_well_formed_and_count_what_happens() {
         ("signerd_tls_handshakes_total{result=\"refused\"}", 1.0),
         ("signerd_batch_records_count", 1.0),
         ("signerd_batch_records_sum", 2.0),
-        ("signerd_hsm_sign_duration_seconds_count", 1.0),
-        ("signerd_hsm_queue_wait_seconds_count", 1.0),
     ];
     for (series, growth) in expected {
         assert_eq!(grown.get(series).copied(), Some(growth), "{series}");
     }
-    assert!(grown["signerd_ledger_commit_duration_seconds_count"] >= 2.0);
+    // A head of the log may have been signed as well.
+    for (series, least) in [
+        ("signerd_ledger_commit_duration_seconds_count", 2.0),
+        ("signerd_hsm_sign_duration_seconds_count", 1.0),
+        ("signerd_hsm_queue_wait_seconds_count", 1.0),
+    ] {
+        assert!(grown[series] >= least, "{series}");
+    }
     let counters = grown.keys().filter(|series| series.contains("_total"));
     let told = |series: &&String| expected.iter().any(|(name, _)| name == series);
     assert_eq!(counters.clone().filter(|series| !told(series)).collect::<Vec<_>>(), [""; 0]);

@@ -100,7 +100,8 @@ fn report(what: &str, all: &Outcome, since: Instant) {
     eprintln!(
         "{} {what}: {} faults injected, signing again after p50 {:?}, p99 {:?}, at most {:?} (\"{}\"); {} batches \
          answered, {} refused with 503, {} certificates verified, {} replays compared, {} signatures refused, \
-         {} log-ins, {} workers restarted; 0 wrong answers, 0 tries of the PIN spent; {:.0} s",
+         {} log-ins, {} workers restarted; SoftHSM torn {} times; 0 wrong \
+         answers, 0 tries of the PIN spent; {:.0} s",
         all.schedules,
         all.injected,
         all.quantile(500),
@@ -114,6 +115,7 @@ fn report(what: &str, all: &Outcome, since: Instant) {
         all.signatures_refused,
         all.log_ins,
         all.restarts,
+        all.torn,
         since.elapsed().as_secs_f64(),
     );
 }

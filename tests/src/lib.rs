@@ -31,6 +31,7 @@ pub mod session;
 pub mod setup;
 pub mod shim;
 pub mod tlog;
+pub mod token;
 pub mod verifier;
 
 pub use batch::Batch;

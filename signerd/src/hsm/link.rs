@@ -95,8 +95,11 @@ async fn live_for_ever(place: &Place, shared: &Shared, process: &mut Process) {
                 if since.elapsed() >= WELL_AFTER.max(wait.saturating_mul(WELL_TIMES)) {
                     faults = 0;
                 }
-                // Whatever it does now, its work is with others already.
-                process.kill().await;
+                match fault.ending {
+                    Ending::Own => process.farewell().await,
+                    // Whatever it does now, its work is with others already.
+                    Ending::Ours => process.kill().await,
+                }
                 fault
             }
             Err(fault) => {
@@ -115,11 +118,26 @@ async fn live_for_ever(place: &Place, shared: &Shared, process: &mut Process) {
 struct Fault {
     kind: FaultKind,
     detail: String,
+    ending: Ending,
+}
+
+/// Who ends the worker.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Ending {
+    /// It has said goodbye and ends by itself, after a log-in that may be under way.
+    Own,
+    /// It does not, as far as is known.
+    Ours,
 }
 
 impl Fault {
     fn token(detail: impl Into<String>) -> Self {
-        Self { kind: FaultKind::Token, detail: detail.into() }
+        Self { kind: FaultKind::Token, detail: detail.into(), ending: Ending::Ours }
+    }
+
+    /// The worker's last word.
+    fn last_word(kind: FaultKind, detail: String) -> Self {
+        Self { kind, detail, ending: Ending::Own }
     }
 }
 
@@ -180,7 +198,7 @@ async fn start_one(place: &Place, shared: &Shared, process: &mut Process) -> Res
     let _turn = gate.lock().await;
     if latch::is_set(config) {
         let detail = "the pin latch is set".to_owned();
-        return Err(Fault { kind: FaultKind::Pin, detail });
+        return Err(Fault { kind: FaultKind::Pin, ..Fault::token(detail) });
     }
     let worker = match config.sockets().get(place.slot) {
         Some(socket) => start::connect(socket)
@@ -210,7 +228,9 @@ async fn first_word(inlet: &mut Inlet<OwnedReadHalf>) -> Result<Hello, Fault> {
     loop {
         match inlet.next().await {
             Ok(Some(ToFront::Hello(hello))) => return Ok(hello),
-            Ok(Some(ToFront::Fatal { kind, detail })) => return Err(Fault { kind, detail }),
+            Ok(Some(ToFront::Fatal { kind, detail })) => {
+                return Err(Fault::last_word(kind, detail));
+            }
             Ok(Some(ToFront::Alive)) => {}
             Ok(Some(_)) => return Err(Fault::token("the worker spoke before its hello")),
             Ok(None) => return Err(Fault::token("the worker ended while it started")),
@@ -221,7 +241,7 @@ async fn first_word(inlet: &mut Inlet<OwnedReadHalf>) -> Result<Hello, Fault> {
 
 /// Checks that the worker is of our version, our keys and our token, and counts it in.
 fn admit(hello: &Hello, place: &Place, shared: &Shared) -> Result<(), Fault> {
-    let config = |detail: String| Fault { kind: FaultKind::Config, detail };
+    let config = |detail: String| Fault { kind: FaultKind::Config, ..Fault::token(detail) };
     if hello.version != ipc::VERSION {
         return Err(config(format!(
             "the worker speaks version {}, the front {}; restart both after an upgrade",
@@ -356,7 +376,7 @@ impl Live {
                 Ok(())
             }
             Ok(Some(ToFront::Alive)) => Ok(()),
-            Ok(Some(ToFront::Fatal { kind, detail })) => Err(Fault { kind, detail }),
+            Ok(Some(ToFront::Fatal { kind, detail })) => Err(Fault::last_word(kind, detail)),
             Ok(Some(ToFront::Hello(_))) => Err(Fault::token("the worker said hello twice")),
             Ok(None) => Err(Fault::token("the worker ended")),
             Err(e) => Err(Fault::token(format!("the worker cannot be understood: {e}"))),

@@ -39,9 +39,10 @@ async fn no_corrupted_signature_is_released() {
     let mut refusals = 0;
     let mut head = None;
     for (act, part) in [
+        // The key that signs heads of the log: the only one with which they are right.
+        (Act::SignedBy("audit".to_owned()), wanted / 100),
         (Act::Flip(None), wanted / 10 * 7),
         (Act::Garbage, wanted / 10 * 2),
-        (Act::SignedBy("audit".to_owned()), wanted / 100),
         (Act::Flip(Some(0)), wanted / 10),
     ] {
         let before = shim.tally();
@@ -61,8 +62,10 @@ async fn no_corrupted_signature_is_released() {
                 );
                 refusals += 1;
             }
-            let now = setup.text("state/checkpoint");
-            assert_eq!(*head.get_or_insert_with(|| now.clone()), now, "a head was signed wrongly");
+            if !matches!(act, Act::SignedBy(_)) {
+                let now = setup.text("state/checkpoint");
+                assert_eq!(*head.get_or_insert_with(|| now.clone()), now, "a wrongly signed head");
+            }
         }
     }
     let always = shim.tally();

@@ -80,14 +80,12 @@ impl Load {
         Self { shared, lanes }
     }
 
-    /// Waits until a request that was sent from now on is answered well; says how long it took, or nothing
-    /// where the patience is spent or an issuing system has seen what it must not.
-    pub(super) async fn next_good(&self, patience: Duration) -> Option<Duration> {
-        let since = Instant::now();
+    /// Waits until a request that was sent since then is answered well; not where the patience is spent, or an
+    /// issuing system has seen what it must not.
+    pub(super) async fn next_good(&self, since: Instant, patience: Duration) -> bool {
         let mut good = self.shared.good.subscribe();
         let later = good.wait_for(|sent| sent.is_some_and(|sent| sent >= since));
-        let came = tokio::time::timeout(patience, later).await.is_ok();
-        (came && !self.is_broken()).then(|| since.elapsed())
+        tokio::time::timeout(patience, later).await.is_ok() && !self.is_broken()
     }
 
     /// Whether one of them has seen what must not be.

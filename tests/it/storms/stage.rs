@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Pid;
 use signerd_tests::pool::{LIVE, hasty};
 use signerd_tests::shim::{Line, LogIn, State, Tally};
+use signerd_tests::token::Token;
 use signerd_tests::{Daemon, Setup, Shim};
 
 use super::Effect;
@@ -18,6 +19,8 @@ const WORKERS: usize = 2;
 const PIN_TRIES: u32 = 3;
 /// A daemon that does not sign for so long after a fault does not come back.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// After so long without an answer the token's files are looked at.
+const TORN: Duration = Duration::from_secs(1);
 /// How often is looked?
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -27,6 +30,7 @@ pub(super) struct Stage {
     shim: Shim,
     daemon: Daemon,
     load: Load,
+    token: Token,
     /// As it was before the first fault.
     before: Resources,
     begin: Tally,
@@ -48,6 +52,8 @@ pub(super) struct Outcome {
     pub(super) log_ins: u64,
     pub(super) restarts: u64,
     pub(super) signatures_refused: u64,
+    /// How often SoftHSM was killed while it wrote its token.
+    pub(super) torn: usize,
 }
 
 /// What a process has taken from the operating system.
@@ -61,19 +67,21 @@ impl Stage {
     /// Starts a daemon whose token does not fail yet.
     pub(super) async fn open() -> Result<Self, Fault> {
         let setup = hasty();
-        let shim = Shim::under(&setup);
+        let (shim, token) = (Shim::under(&setup), Token::of(&setup));
         let mut daemon = Daemon::ready(&setup);
         daemon.wait_until("whole", |daemon| daemon.metric(LIVE) == WORKERS as f64);
         // A first load takes what the daemon keeps.
         let mut load = Load::on(&setup);
-        let warm = load.next_good(PATIENCE).await;
+        let warm = load.next_good(Instant::now(), PATIENCE).await;
         load.end().await?;
-        warm.ok_or("it never answered")?;
+        if !warm {
+            return Err("it never answered".to_owned());
+        }
         let before = Resources::of(daemon.pid());
         let load = Load::on(&setup);
         let begin = shim.tally();
         let came_to = Outcome::default();
-        Ok(Self { setup, shim, daemon, load, before, begin, came_to })
+        Ok(Self { setup, shim, daemon, load, token, before, begin, came_to })
     }
 
     /// Goes through a schedule; one that is certain lasts until it has befallen a call.
@@ -99,10 +107,7 @@ impl Stage {
             }
         }
         self.shim.mend();
-        let Some(recovery) = self.load.next_good(PATIENCE).await else {
-            self.load.end_if_broken().await?;
-            return Err(format!("stuck after \"{}\":\n{}", schedule.name, self.latest()));
-        };
+        let recovery = self.recover(&schedule.name).await?;
         self.hold_now()?;
         self.came_to.schedules += 1;
         self.came_to.recoveries.push(recovery);
@@ -112,14 +117,41 @@ impl Stage {
         Ok(())
     }
 
+    /// Waits until a request is answered well; says how long it took.
+    async fn recover(&mut self, name: &str) -> Result<Duration, Fault> {
+        let since = Instant::now();
+        while since.elapsed() < PATIENCE {
+            if self.load.next_good(since, TORN).await {
+                return Ok(since.elapsed());
+            }
+            self.load.end_if_broken().await?;
+            self.hold_now()?;
+            self.untear()?;
+        }
+        Err(format!("stuck after \"{name}\":\n{}", self.latest()))
+    }
+
+    /// Puts the token's files right where SoftHSM shows no token any more: it was killed while it wrote them.
+    fn untear(&mut self) -> Result<(), Fault> {
+        let (_, obstacles) = self.daemon.observe("/readyz");
+        if obstacles.contains("it is not there, the module shows: ;") {
+            self.came_to.torn += 1;
+            self.token.restore().map_err(|error| error.to_string())?;
+        }
+        Ok(())
+    }
+
     /// Waits until all workers sign.
-    pub(super) async fn whole(&self) -> Result<(), Fault> {
+    pub(super) async fn whole(&mut self) -> Result<(), Fault> {
         let begin = Instant::now();
         while self.daemon.metric(LIVE) != WORKERS as f64 {
             if begin.elapsed() > PATIENCE {
                 return Err(format!("not whole again:\n{}", self.latest()));
             }
             self.hold_now()?;
+            if begin.elapsed() > TORN {
+                self.untear()?;
+            }
             tokio::time::sleep(LOOK).await;
         }
         Ok(())
@@ -207,6 +239,7 @@ impl Outcome {
         self.log_ins += other.log_ins;
         self.restarts += other.restarts;
         self.signatures_refused += other.signatures_refused;
+        self.torn += other.torn;
     }
 
     /// The recovery that this part of all, in thousandths, are not longer than.

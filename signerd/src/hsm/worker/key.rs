@@ -147,7 +147,7 @@ impl Lane {
         Lost { token, era, with, wanted: wanted.collect() }
     }
 
-    pub(super) fn token(&self) -> &Token {
+    pub(super) fn token(&self) -> &Arc<Token> {
         &self.token
     }
 

@@ -125,7 +125,7 @@ fn work(args: &WorkerArgs) -> Result<(), Fault> {
         loop {
             station.attend(&front)?;
             if args.channel == Channel::Tether {
-                end_now();
+                station.close();
             }
             front = fronts.next()?;
         }

@@ -20,12 +20,12 @@ use hsm_config::HsmConfig;
 
 use super::channel::Front;
 use super::channel::Outlet;
-use super::end_now;
 use super::fault::Fault;
 use super::key::Lane;
 use super::key::SignError;
 use super::ladder::Rung;
 use super::say;
+use super::token::Token;
 use super::watchdog::Watchdog;
 use crate::hsm::FaultKind;
 use crate::hsm::ipc;
@@ -59,6 +59,7 @@ pub(super) fn serve(
             secret: Bytes::new(first.token().secret().to_vec()),
         }),
         queue: Arc::default(),
+        token: Arc::clone(first.token()),
         watchdog: watchdog.clone(),
     };
     let heartbeat = HEARTBEAT_MAX.min(config.call_deadline() / 4);
@@ -75,6 +76,7 @@ pub(super) fn serve(
             number,
             keys: lane.key_names(),
             queue: Arc::clone(&station.queue),
+            token: Arc::clone(&station.token),
             watchdog: watchdog.clone(),
             call_deadline: config.call_deadline(),
             start_deadline: config.start_deadline(),
@@ -88,10 +90,16 @@ pub(super) fn serve(
 pub(super) struct Station {
     hello: ToFront,
     queue: Arc<Queue>,
+    token: Arc<Token>,
     watchdog: Watchdog,
 }
 
 impl Station {
+    /// Ends the process: there is no front any more.
+    pub(super) fn close(&self) -> ! {
+        self.token.end_process()
+    }
+
     /// Greets a front and takes its requests until it goes.
     pub(super) fn attend(&self, front: &Front) -> Result<(), Fault> {
         let outlet = front.outlet();
@@ -204,6 +212,7 @@ struct Session {
     number: usize,
     keys: Vec<String>,
     queue: Arc<Queue>,
+    token: Arc<Token>,
     watchdog: Watchdog,
     call_deadline: Duration,
     start_deadline: Duration,
@@ -300,7 +309,10 @@ impl Session {
 
     /// Climbs the ladder until the lane signs again.
     fn recover(&self, lane: Lane, mut fault: Fault) -> Result<Lane, Fault> {
-        let lost = lane.lose();
+        let lost = {
+            let _watched = self.watchdog.watch(self.number, self.call_deadline);
+            lane.lose()
+        };
         let mut rung = fault.rung();
         let mut reached = None;
         loop {
@@ -329,6 +341,7 @@ impl Session {
     fn give_up(&self, fault: &Fault) -> ! {
         say(&fault.to_string());
         let _ = self.watchdog.outlet().bid_farewell(fault);
-        end_now()
+        let _watched = self.watchdog.watch(self.number, self.call_deadline);
+        self.token.end_process()
     }
 }

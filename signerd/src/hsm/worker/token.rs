@@ -29,6 +29,7 @@ use hsm_config::HsmConfig;
 use hsm_config::Selector;
 use zeroize::Zeroizing;
 
+use super::end_now;
 use super::fault::Fault;
 use super::fault::brief;
 use super::log_in::Turn;
@@ -178,6 +179,12 @@ impl Token {
         let (slot, _, keeper) = enter(&self.pkcs11, &self.config, &turn)?;
         *access = Access { era: next, slot, keeper: Mutex::new(Some(keeper)) };
         Ok(())
+    }
+
+    /// Ends the process once no call is under way: a module may write at a log-in, and is not to be torn then.
+    pub(super) fn end_process(&self) -> ! {
+        let _rest = self.anew();
+        end_now()
     }
 
     /// Waits until no call is under way; one that hangs is the watchdog's matter.

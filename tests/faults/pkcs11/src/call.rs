@@ -113,8 +113,14 @@ impl Call {
                 Act::Return(code) => return Err(code.0),
                 Act::Delay(duration) => thread::sleep(*duration),
                 Act::Hang => hang(),
-                Act::Abort => refuse("the script says abort"),
-                Act::Kill => kill(),
+                Act::Abort => {
+                    let _alone = self.context.clear();
+                    refuse("the script says abort")
+                }
+                Act::Kill => {
+                    let _alone = self.context.clear();
+                    kill()
+                }
                 Act::LogOut => {
                     self.context.log_out();
                     self.admit(place)?;

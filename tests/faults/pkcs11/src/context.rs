@@ -8,7 +8,9 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::SeqCst;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{
+    Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+};
 
 use crate::application::Application;
 use crate::function::Function;
@@ -107,6 +109,12 @@ impl Context {
         self.gate.read().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Waits until nobody is inside the real module, and lets nobody in: SoftHSM writes its token at a log-in,
+    /// and would be left with half of it, as no device is.
+    pub(crate) fn clear(&self) -> RwLockWriteGuard<'_, ()> {
+        self.gate.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Whether the token is away for this process.
     pub(crate) fn is_away(&self, running: &Running) -> bool {
         if Back::ALL.iter().any(|back| running.is_away(*back)) {
@@ -121,7 +129,7 @@ impl Context {
         if self.noticed.load(SeqCst) == losses {
             return;
         }
-        let _alone = self.gate.write().unwrap_or_else(PoisonError::into_inner);
+        let _alone = self.clear();
         let mut application = self.application();
         if self.noticed.swap(losses, SeqCst) == losses {
             return;
@@ -136,7 +144,7 @@ impl Context {
 
     /// Logs the user of this process out.
     pub(crate) fn log_out(&self) {
-        let _alone = self.gate.write().unwrap_or_else(PoisonError::into_inner);
+        let _alone = self.clear();
         let mut application = self.application();
         for session in application.one_session_of_each_slot() {
             if let Some(log_out) = self.real.list.C_Logout {

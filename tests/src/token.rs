@@ -1,25 +1,24 @@
 //! The token of a set-up, whole again after a worker was killed while SoftHSM wrote it.
 //!
 //! SoftHSM writes the token's own file at every log-in and not in one piece. What it loses is its own
-//! fault, which no HSM has; these tests are about the ledger.
+//! fault, which no HSM has.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use signerd_tests::{Setup, process};
-
-use super::auditor::{Fault, hold};
+use crate::process;
+use crate::setup::Setup;
 
 /// Workers end with their daemon; SoftHSM may be at work for so long.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What every file of the token had in it.
-pub(super) struct Token(Vec<(PathBuf, Vec<u8>)>);
+pub struct Token(Vec<(PathBuf, Vec<u8>)>);
 
 impl Token {
     /// The token as it was made.
-    pub(super) fn of(setup: &Setup) -> Self {
+    pub fn of(setup: &Setup) -> Self {
         let mut files = Vec::new();
         collect(&setup.path("tokens"), &mut files);
         assert!(!files.is_empty(), "the token has no files");
@@ -27,15 +26,30 @@ impl Token {
     }
 
     /// Makes it so again, once nobody uses it.
-    pub(super) fn mend(&self, setup: &Setup) -> Result<(), Fault> {
+    ///
+    /// # Errors
+    /// A sentence that says what is in the way.
+    pub fn mend(&self, setup: &Setup) -> Result<(), String> {
         let begin = Instant::now();
         while !process::of(setup, "").is_empty() {
-            hold(begin.elapsed() < PATIENCE, || "stuck: a worker outlives its daemon".to_owned())?;
+            if begin.elapsed() > PATIENCE {
+                return Err("stuck: a worker outlives its daemon".to_owned());
+            }
             std::thread::sleep(Duration::from_millis(5));
         }
+        self.restore().map_err(|error| error.to_string())
+    }
+
+    /// Makes it so again at once; who reads it meanwhile sees each file as it was or as it is to be.
+    ///
+    /// # Errors
+    /// A file cannot be written.
+    pub fn restore(&self) -> std::io::Result<()> {
         for (file, content) in &self.0 {
             if fs::read(file).ok().as_ref() != Some(content) {
-                fs::write(file, content).map_err(|error| error.to_string())?;
+                let new = file.with_extension("new");
+                fs::write(&new, content)?;
+                fs::rename(new, file)?;
             }
         }
         Ok(())
