@@ -234,8 +234,8 @@ fn a_wrong_pin_is_tried_once_by_a_probe_and_then_never() {
 
 #[test]
 fn a_probe_tells_of_an_odd_token() {
-    // A token without raw PSS, with bare EC points and few sessions is reported so; the suggestion keeps
-    // within its limit, and one try of the PIN is all that the probe needs.
+    // A token without raw PSS, with bare EC points and few sessions is reported so, with the exit code of a
+    // worker that would refuse a key; the suggestion keeps within the limit, and the PIN is tried once.
     let setup = Setup::new();
     let shim = Shim::under(&setup);
     shim.play([
@@ -243,7 +243,9 @@ fn a_probe_tells_of_an_odd_token() {
         Line::token(State::RawPoint),
         Line::token(State::Sessions { all: 6, writing: 1 }),
     ]);
-    let report = probe(&setup);
+    let output = run(&setup, &["hsm", "probe"], &["--json"]);
+    assert_eq!(output.status.code(), Some(78), "{}", told(&output));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     let mechanisms = report["mechanisms"]["of_interest"].as_array().unwrap();
     let pss = mechanisms.iter().find(|mechanism| mechanism["name"] == "CKM_RSA_PKCS_PSS");
     assert_eq!(pss.unwrap()["there"], false);
@@ -302,6 +304,7 @@ fn a_measurement_names_each_row_and_a_best_setting() {
         let number = |what: &str| row[what].as_f64().unwrap();
         assert!(number("per_second") > 0.0 && number("signatures") > 0.0, "{row}");
         assert!(number("p50_us") > 0.0 && number("p50_us") <= number("p90_us"), "{row}");
+        assert!(number("cpu_us") > 0.0, "SoftHSM signs on this machine's processors");
         assert!(number("p90_us") <= number("p99_us") && number("p99_us") <= number("max_us"));
     }
     assert_eq!(results["ceilings"].as_array().unwrap().len(), 1);

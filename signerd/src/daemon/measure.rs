@@ -34,17 +34,17 @@ pub(super) fn probe(args: &Probe) -> ExitCode {
     } else {
         report.to_string().trim_end().to_owned()
     };
-    let Some(out) = &args.out else {
-        say(&text);
-        return ExitCode::SUCCESS;
-    };
-    match std::fs::write(out, format!("{text}\n")) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            complain(&format!("{}: {error}", out.display()));
-            ExitCode::FAILURE
+    match &args.out {
+        None => say(&text),
+        Some(out) => {
+            if let Err(error) = std::fs::write(out, format!("{text}\n")) {
+                complain(&format!("{}: {error}", out.display()));
+                return ExitCode::FAILURE;
+            }
         }
     }
+    // A worker would end with the same code.
+    if report.fits() { ExitCode::SUCCESS } else { ExitCode::from(EXIT_CONFIG) }
 }
 
 /// `signerd hsm speed`.

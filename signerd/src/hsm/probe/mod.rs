@@ -42,6 +42,15 @@ pub struct Report {
     pub suggestion: Suggestion,
 }
 
+impl Report {
+    /// Whether a worker would start with this token and configuration.
+    #[must_use]
+    pub fn fits(&self) -> bool {
+        let keys = self.findings.keys.values();
+        self.findings.secret.problem.is_none() && keys.map(|key| &key.refused).all(Option::is_none)
+    }
+}
+
 /// Lets a process of its own look at the token; `on_step` hears what it does.
 ///
 /// # Errors

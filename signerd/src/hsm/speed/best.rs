@@ -90,6 +90,7 @@ mod tests {
             p90_us: 1.0,
             p99_us: 1.0,
             max_us: 1.0,
+            cpu_us: None,
             problem: None,
         }
     }

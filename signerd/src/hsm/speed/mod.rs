@@ -82,6 +82,8 @@ pub struct Row {
     pub p99_us: f64,
     /// The longest.
     pub max_us: f64,
+    /// How long a processor of this machine was busy with one, in microseconds; little where a device signs.
+    pub cpu_us: Option<f64>,
     /// Why there are no numbers; none where there are.
     pub problem: Option<String>,
 }
@@ -186,9 +188,11 @@ impl Row {
         };
         let times = &counted.times;
         let us = |nanos: u64| Duration::from_nanos(nanos).as_secs_f64() * 1e6;
+        let made = u32::try_from(times.count()).unwrap_or(u32::MAX).max(1);
         Self {
             case,
             algorithm,
+            cpu_us: counted.on_cpu.map(|nanos| us(nanos) / f64::from(made)),
             signatures: times.count(),
             per_second: counted.per_second,
             p50_us: us(times.at(50)),

@@ -34,11 +34,19 @@ pub(crate) struct Counted {
     pub(crate) per_second: f64,
     /// How long each signature took, in nanoseconds.
     pub(crate) times: Histogram,
+    /// How long the sessions' threads had a processor, in nanoseconds; none where the system does not say.
+    pub(crate) on_cpu: Option<u64>,
 }
 
 impl Counted {
     /// Adds what was signed at the same time.
     pub(crate) fn add(&mut self, other: &Self) {
+        let first = self.times.count() == 0;
+        self.on_cpu = match (self.on_cpu, other.on_cpu) {
+            (None, more) if first => more,
+            (Some(one), Some(more)) => Some(one.saturating_add(more)),
+            _ => None,
+        };
         self.per_second += other.per_second;
         self.times.add(&other.times);
     }

@@ -9,7 +9,7 @@ impl Results {
     /// The heads of the columns of [`Row`].
     pub const HEADS: &str = concat!(
         "key                  alg    workers sessions copies  signatures/s",
-        "    p50 us    p90 us    p99 us    max us"
+        "    p50 us    p90 us    p99 us    max us  CPU us"
     );
 }
 
@@ -26,8 +26,13 @@ impl fmt::Display for Row {
             Some(problem) => write!(f, "  {problem}"),
             None => write!(
                 f,
-                "{:>13.1} {:>9.1} {:>9.1} {:>9.1} {:>9.1}",
-                self.per_second, self.p50_us, self.p90_us, self.p99_us, self.max_us
+                "{:>13.1} {:>9.1} {:>9.1} {:>9.1} {:>9.1} {:>7}",
+                self.per_second,
+                self.p50_us,
+                self.p90_us,
+                self.p99_us,
+                self.max_us,
+                self.cpu_us.map_or("-".to_owned(), |cpu| format!("{cpu:.1}"))
             ),
         }
     }

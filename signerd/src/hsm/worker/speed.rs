@@ -131,6 +131,7 @@ fn count(lane: &mut Lane, key: &str, step: Duration) -> Result<Counted, Fault> {
     };
     let digest: [u8; DIGEST_BYTES] = Sha256::digest(PROOF).into();
     let mut counted = Counted::default();
+    let cpu = on_cpu();
     let begin = Instant::now();
     let mut before = begin;
     while before.duration_since(begin) < step {
@@ -140,8 +141,15 @@ fn count(lane: &mut Lane, key: &str, step: Duration) -> Result<Counted, Fault> {
         counted.times.record(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
         before = now;
     }
+    counted.on_cpu = on_cpu().zip(cpu).map(|(after, before)| after.saturating_sub(before));
     let count = u32::try_from(counted.times.count()).unwrap_or(u32::MAX);
     counted.per_second = f64::from(count) / before.duration_since(begin).as_secs_f64();
     lane.prove(key).map_err(failed)?;
     Ok(counted)
+}
+
+/// How long this thread has had a processor, in nanoseconds: the first of the numbers of `proc(5)`.
+fn on_cpu() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    text.split_whitespace().next()?.parse().ok()
 }
