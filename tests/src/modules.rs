@@ -73,9 +73,11 @@ impl Server {
     /// Sends a signal to the server and to its processes for the workers.
     pub fn signal(&self, signal: Signal) {
         let own = Pid::from_child(&self.0);
-        // The server first: it must not start another one in between.
-        process::signal(&[own], signal);
-        process::signal(&process::children_of(own), signal);
+        // Stopped it starts no more of them, and ended it would not be their parent any longer.
+        process::signal(&[own], Signal::STOP);
+        let mut all = process::children_of(own);
+        all.push(own);
+        process::signal(&all, signal);
     }
 }
 
