@@ -32,11 +32,23 @@ impl Verifier {
     /// # Panics
     /// If one does not verify.
     pub fn verify(&self, answer: &Answer) -> usize {
+        self.hold(answer).unwrap_or_else(|fault| panic!("{fault}"))
+    }
+
+    /// The same.
+    ///
+    /// # Errors
+    /// What is wrong with the first one that does not verify.
+    pub fn hold(&self, answer: &Answer) -> Result<usize, String> {
         let hcerts = answer.hcerts();
         for hcert in &hcerts {
-            let (_, validity) = dgc::validate(hcert, &self.0).expect("readable");
-            assert!(validity.is_valid(), "{validity}");
+            let (_, validity) = dgc::validate(hcert, &self.0).map_err(|error| error.to_string())?;
+            if !validity.is_valid() {
+                return Err(format!(
+                    "a certificate left that does not verify: {validity}: {hcert}"
+                ));
+            }
         }
-        hcerts.len()
+        Ok(hcerts.len())
     }
 }

@@ -7,10 +7,8 @@ use sha2::{Digest as _, Sha256};
 use signerd_tests::pool::{both_live, two_workers};
 use signerd_tests::random;
 use signerd_tests::shim::{Act, Function, Line, Tally};
-use signerd_tests::{Batch, Client, Daemon, Evidence, Shim};
+use signerd_tests::{Batch, Client, Daemon, Evidence, Shim, Verifier};
 use tokio::task::JoinSet;
-
-use super::load::Verifier;
 
 /// Corrupted signatures without `SIGNERD_CORRUPTED`.
 const CORRUPTED: u64 = 100_000;
@@ -48,20 +46,7 @@ async fn no_corrupted_signature_is_released() {
         let before = shim.tally();
         shim.play([Line::on(Function::C_Sign, act.clone()).except(proof)]);
         while corrupted(&shim.tally().since(&before)) < part {
-            let mut asked = JoinSet::new();
-            for number in 0..BATCHES {
-                let (client, batches) = (client.clone(), Arc::clone(&batches));
-                asked.spawn(async move { client.sign(batches[number].body.clone()).await });
-            }
-            while let Some(answer) = asked.join_next().await {
-                let answer = answer.unwrap().unwrap();
-                assert_eq!(
-                    (answer.status, answer.code().as_str()),
-                    (503, "hsm.unavailable"),
-                    "{act}"
-                );
-                refusals += 1;
-            }
+            refusals += all_refused(&client, &batches, &act).await;
             if !matches!(act, Act::SignedBy(_)) {
                 let now = setup.text("state/checkpoint");
                 assert_eq!(*head.get_or_insert_with(|| now.clone()), now, "a wrongly signed head");
@@ -98,6 +83,21 @@ async fn no_corrupted_signature_is_released() {
         since.elapsed().as_secs_f64()
     );
     assert!(daemon.stop().success());
+}
+
+/// Sends all batches at once; each is refused, and for now only. Gives their number.
+async fn all_refused(client: &Client, batches: &Arc<Vec<Batch>>, act: &Act) -> usize {
+    let mut asked = JoinSet::new();
+    for number in 0..BATCHES {
+        let (client, batches) = (client.clone(), Arc::clone(batches));
+        asked.spawn(async move { client.sign(batches[number].body.clone()).await });
+    }
+    while let Some(answer) = asked.join_next().await {
+        let answer = answer.unwrap().unwrap();
+        let refusal = (answer.status, answer.code());
+        assert_eq!(refusal, (503, "hsm.unavailable".to_owned()), "{act}");
+    }
+    BATCHES
 }
 
 fn corrupted(tally: &Tally) -> u64 {

@@ -8,12 +8,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use data_encoding::BASE64;
-use dgc::TrustList;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
 use signerd_tests::batch::certificates;
-use signerd_tests::{Answer, Batch, Client, Evidence, Setup};
+use signerd_tests::{Answer, Batch, Client, Evidence, Setup, Verifier};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -173,36 +169,6 @@ impl Shared {
             return Ok(());
         }
         Err("a batch has two answers".to_owned())
-    }
-}
-
-/// Verifies certificates with an implementation that is not ours.
-pub(super) struct Verifier(TrustList);
-
-impl Verifier {
-    /// Trusts the certificates of a set-up's signers.
-    pub(super) fn of(setup: &Setup) -> Self {
-        let mut trusted = TrustList::default();
-        for certificate in ["vn-moh", "vn-moh-ec"] {
-            let pem = setup.path(&format!("pki/dsc/{certificate}.pem"));
-            let der = CertificateDer::from_pem_file(pem).expect("a certificate");
-            trusted.add_key_from_certificate(&BASE64.encode(&der)).expect("a certificate");
-        }
-        Self(trusted)
-    }
-
-    /// Verifies every certificate of an answer; says how many there are.
-    pub(super) fn hold(&self, answer: &Answer) -> Result<usize, Fault> {
-        let hcerts = answer.hcerts();
-        for hcert in &hcerts {
-            let (_, validity) = dgc::validate(hcert, &self.0).map_err(|error| error.to_string())?;
-            if !validity.is_valid() {
-                return Err(format!(
-                    "a certificate left that does not verify: {validity}: {hcert}"
-                ));
-            }
-        }
-        Ok(hcerts.len())
     }
 }
 

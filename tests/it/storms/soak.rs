@@ -7,9 +7,8 @@ use rustix::process::Pid;
 use signerd_tests::pool::{both_live, two_workers};
 use signerd_tests::random;
 use signerd_tests::shim::Function;
-use signerd_tests::{Batch, Client, Daemon, Evidence, Person, Shim};
+use signerd_tests::{Batch, Client, Daemon, Evidence, Person, Shim, Verifier};
 
-use super::load::Verifier;
 use super::stage::Resources;
 
 /// Signatures without `SIGNERD_SOAK`.
