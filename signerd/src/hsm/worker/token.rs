@@ -244,7 +244,7 @@ fn enter(
     Ok((slot, info, keeper))
 }
 
-/// Read-only, since signing changes nothing; AWS `CloudHSM` has no such sessions and says it in this way.
+/// Read-only, since signing changes nothing; a module that has no such sessions says it in this way.
 fn open_session(pkcs11: &Pkcs11, slot: Slot) -> Result<Session, Error> {
     match pkcs11.open_ro_session(slot) {
         Err(Error::Pkcs11(RvError::FunctionFailed, _)) => pkcs11.open_rw_session(slot),
