@@ -1,13 +1,12 @@
 //! A device that proves its keys and then signs wrongly: none of it is released.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sha2::{Digest as _, Sha256};
 use signerd_tests::pool::{both_live, two_workers};
 use signerd_tests::random;
 use signerd_tests::shim::{Act, Function, Line, Tally};
-use signerd_tests::{Batch, Client, Daemon, Evidence, Shim};
+use signerd_tests::{Answer, Batch, Client, Daemon, Evidence, Shim};
 use tokio::task::JoinSet;
 
 use super::load::Verifier;
@@ -32,8 +31,8 @@ async fn no_corrupted_signature_is_released() {
     both_live(&mut daemon);
     let (client, evidence) = (Client::new(&setup), Evidence::of(&setup));
     let verifier = Verifier::of(&setup);
-    let batches: Arc<Vec<Batch>> =
-        Arc::new((0..BATCHES).map(|_| Batch::about(&evidence, "vn-moh-ec", PEOPLE)).collect());
+    let batches: Vec<Batch> =
+        (0..BATCHES).map(|_| Batch::about(&evidence, "vn-moh-ec", PEOPLE)).collect();
     let (since, begin) = (Instant::now(), shim.tally());
     let proof = Sha256::digest(b"signerd proof of key, version 1").into();
     let mut refusals = 0;
@@ -48,18 +47,9 @@ async fn no_corrupted_signature_is_released() {
         let before = shim.tally();
         shim.play([Line::on(Function::C_Sign, act.clone()).except(proof)]);
         while corrupted(&shim.tally().since(&before)) < part {
-            let mut asked = JoinSet::new();
-            for number in 0..BATCHES {
-                let (client, batches) = (client.clone(), Arc::clone(&batches));
-                asked.spawn(async move { client.sign(batches[number].body.clone()).await });
-            }
-            while let Some(answer) = asked.join_next().await {
-                let answer = answer.unwrap().unwrap();
-                assert_eq!(
-                    (answer.status, answer.code().as_str()),
-                    (503, "hsm.unavailable"),
-                    "{act}"
-                );
+            for answer in ask(&client, &batches).await {
+                assert_eq!(answer.status, 503, "{act}");
+                assert_eq!(answer.code(), "hsm.unavailable", "{act}");
                 refusals += 1;
             }
             if !matches!(act, Act::SignedBy(_)) {
@@ -71,7 +61,7 @@ async fn no_corrupted_signature_is_released() {
     let always = shim.tally();
     shim.play([Line::on(Function::C_Sign, Act::Flip(None)).chance(0.05, 1).except(proof)]);
     let mut certificates = 0;
-    for batch in batches.iter() {
+    for batch in &batches {
         let asked = Instant::now();
         let answer = loop {
             let answer = client.sign(batch.body.clone()).await.unwrap();
@@ -98,6 +88,16 @@ async fn no_corrupted_signature_is_released() {
         since.elapsed().as_secs_f64()
     );
     assert!(daemon.stop().success());
+}
+
+/// Asks for all batches at once.
+async fn ask(client: &Client, batches: &[Batch]) -> Vec<Answer> {
+    let mut asked = JoinSet::new();
+    for batch in batches {
+        let (client, body) = (client.clone(), batch.body.clone());
+        asked.spawn(async move { client.sign(body).await.expect("an answer") });
+    }
+    asked.join_all().await
 }
 
 fn corrupted(tally: &Tally) -> u64 {
