@@ -269,7 +269,7 @@ step_kills() {
         cargo test --locked --workspace --test it -- --nocapture --test-threads=2 kills::
 }
 
-# The tests make 2,000 schedules, 100,000 corrupted signatures and a soak of 100,000; this goes on for hours.
+# The tests make 2,000 schedules, 100,000 corrupted signatures and a soak of 140,000; this goes on for hours.
 step_storms() {
     step_build
     SIGNERD_STORMS=${SIGNERD_STORMS:-100000} SIGNERD_CORRUPTED=${SIGNERD_CORRUPTED:-1000000} \

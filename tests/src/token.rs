@@ -37,22 +37,29 @@ impl Token {
             }
             std::thread::sleep(Duration::from_millis(5));
         }
-        self.restore().map_err(|error| error.to_string())
-    }
-
-    /// Makes it so again at once; who reads it meanwhile sees each file as it was or as it is to be.
-    ///
-    /// # Errors
-    /// A file cannot be written.
-    pub fn restore(&self) -> std::io::Result<()> {
         for (file, content) in &self.0 {
             if fs::read(file).ok().as_ref() != Some(content) {
+                fs::write(file, content).map_err(|error| error.to_string())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes files whole again that are shorter than they were, whoever uses the token; says whether there are.
+    ///
+    /// # Errors
+    /// A file cannot be read or written.
+    pub fn restore_torn(&self) -> std::io::Result<bool> {
+        let mut torn = false;
+        for (file, content) in &self.0 {
+            if fs::read(file)?.len() < content.len() {
+                torn = true;
                 let new = file.with_extension("new");
                 fs::write(&new, content)?;
                 fs::rename(new, file)?;
             }
         }
-        Ok(())
+        Ok(torn)
     }
 }
 

@@ -1,13 +1,12 @@
 //! A device that proves its keys and then signs wrongly: none of it is released.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sha2::{Digest as _, Sha256};
 use signerd_tests::pool::{both_live, two_workers};
 use signerd_tests::random;
 use signerd_tests::shim::{Act, Function, Line, Tally};
-use signerd_tests::{Batch, Client, Daemon, Evidence, Shim, Verifier};
+use signerd_tests::{Answer, Batch, Client, Daemon, Evidence, Shim, Verifier};
 use tokio::task::JoinSet;
 
 /// Corrupted signatures without `SIGNERD_CORRUPTED`.
@@ -30,8 +29,8 @@ async fn no_corrupted_signature_is_released() {
     both_live(&mut daemon);
     let (client, evidence) = (Client::new(&setup), Evidence::of(&setup));
     let verifier = Verifier::of(&setup);
-    let batches: Arc<Vec<Batch>> =
-        Arc::new((0..BATCHES).map(|_| Batch::about(&evidence, "vn-moh-ec", PEOPLE)).collect());
+    let batches: Vec<Batch> =
+        (0..BATCHES).map(|_| Batch::about(&evidence, "vn-moh-ec", PEOPLE)).collect();
     let (since, begin) = (Instant::now(), shim.tally());
     let proof = Sha256::digest(b"signerd proof of key, version 1").into();
     let mut refusals = 0;
@@ -46,7 +45,11 @@ async fn no_corrupted_signature_is_released() {
         let before = shim.tally();
         shim.play([Line::on(Function::C_Sign, act.clone()).except(proof)]);
         while corrupted(&shim.tally().since(&before)) < part {
-            refusals += all_refused(&client, &batches, &act).await;
+            for answer in ask(&client, &batches).await {
+                assert_eq!(answer.status, 503, "{act}");
+                assert_eq!(answer.code(), "hsm.unavailable", "{act}");
+                refusals += 1;
+            }
             if !matches!(act, Act::SignedBy(_)) {
                 let now = setup.text("state/checkpoint");
                 assert_eq!(*head.get_or_insert_with(|| now.clone()), now, "a wrongly signed head");
@@ -56,7 +59,7 @@ async fn no_corrupted_signature_is_released() {
     let always = shim.tally();
     shim.play([Line::on(Function::C_Sign, Act::Flip(None)).chance(0.05, 1).except(proof)]);
     let mut certificates = 0;
-    for batch in batches.iter() {
+    for batch in &batches {
         let asked = Instant::now();
         let answer = loop {
             let answer = client.sign(batch.body.clone()).await.unwrap();
@@ -85,19 +88,14 @@ async fn no_corrupted_signature_is_released() {
     assert!(daemon.stop().success());
 }
 
-/// Sends all batches at once; each is refused, and for now only. Gives their number.
-async fn all_refused(client: &Client, batches: &Arc<Vec<Batch>>, act: &Act) -> usize {
+/// Asks for all batches at once.
+async fn ask(client: &Client, batches: &[Batch]) -> Vec<Answer> {
     let mut asked = JoinSet::new();
-    for number in 0..BATCHES {
-        let (client, batches) = (client.clone(), Arc::clone(batches));
-        asked.spawn(async move { client.sign(batches[number].body.clone()).await });
+    for batch in batches {
+        let (client, body) = (client.clone(), batch.body.clone());
+        asked.spawn(async move { client.sign(body).await.expect("an answer") });
     }
-    while let Some(answer) = asked.join_next().await {
-        let answer = answer.unwrap().unwrap();
-        let refusal = (answer.status, answer.code());
-        assert_eq!(refusal, (503, "hsm.unavailable".to_owned()), "{act}");
-    }
-    BATCHES
+    asked.join_all().await
 }
 
 fn corrupted(tally: &Tally) -> u64 {

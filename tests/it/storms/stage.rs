@@ -135,8 +135,8 @@ impl Stage {
     fn untear(&mut self) -> Result<(), Fault> {
         let (_, obstacles) = self.daemon.observe("/readyz");
         if obstacles.contains("it is not there, the module shows: ;") {
-            self.came_to.torn += 1;
-            self.token.restore().map_err(|error| error.to_string())?;
+            let torn = self.token.restore_torn().map_err(|error| error.to_string())?;
+            self.came_to.torn += usize::from(torn);
         }
         Ok(())
     }
