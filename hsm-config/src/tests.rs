@@ -96,9 +96,9 @@ fn all_faults_are_named_at_once_with_their_lines() {
         found,
         [
             ("pool.workers", Some(11)),
-            ("pool.queue_min", Some(17)),
-            ("key.vn-moh.algorithm", Some(22)),
-            ("key.vn-moh-ec.id", Some(26)),
+            ("pool.queue_min", Some(18)),
+            ("key.vn-moh.algorithm", Some(23)),
+            ("key.vn-moh-ec.id", Some(27)),
         ]
     );
     assert_eq!(

@@ -7,9 +7,12 @@ use signerd::tlog::fact::Fact;
 use signerd_tests::faults::Faulty;
 use signerd_tests::{Answer, Batch, Client, Daemon, Evidence, Setup, ledger};
 
-/// Far enough that nobody takes it for a correction, near enough that all certificates are valid.
-const BACK: &str = "-600";
-const AHEAD: &str = "600";
+/// Seconds by which the daemon's clock is off while it is right: a day, so that the certificates of a set-up
+/// that was made this minute are valid also before.
+const RIGHT: &str = "86400";
+/// Ten minutes before and after it: far enough that nobody takes it for a correction.
+const BACK: &str = "85800";
+const AHEAD: &str = "87000";
 
 /// The clock of the machine, as the daemon sees it.
 struct Hands(PathBuf);
@@ -54,7 +57,7 @@ async fn a_clock_set_back_between_two_runs_stops_the_signing_until_it_is_right()
     // the log has.
     let setup = Setup::new();
     let hands = Hands::of(&setup);
-    hands.set("0");
+    hands.set(RIGHT);
     let (client, evidence) = (Client::new(&setup), Evidence::of(&setup));
     let first = Batch::about(&evidence, "vn-moh-ec", 1);
     let daemon = hands.daemon(&setup, &[]);
@@ -73,7 +76,7 @@ async fn a_clock_set_back_between_two_runs_stops_the_signing_until_it_is_right()
         assert!(daemon.stop().success());
     }
     let mut daemon = hands.daemon(&setup, &[]);
-    hands.set("0");
+    hands.set(RIGHT);
     daemon.wait_until("ready again", |daemon| daemon.observe("/readyz").0 == 200);
     assert_eq!(client.sign(second.body).await.unwrap().statuses(), ["issued"]);
     assert!(daemon.stop().success());
@@ -84,7 +87,7 @@ async fn a_clock_set_back_between_two_runs_stops_the_signing_until_it_is_right()
     let sign = async || client.sign(Batch::about(&evidence, "vn-moh-ec", 1).body).await.unwrap();
     assert_eq!(sign().await.statuses(), ["issued"]);
     assert!(daemon.stop().success());
-    hands.set("0");
+    hands.set(RIGHT);
     let daemon = hands.daemon(&setup, &[]);
     is_unsafe(&sign().await);
     assert!(daemon.stop().success());
@@ -104,18 +107,18 @@ async fn a_clock_set_back_under_the_daemon_stops_the_signing_until_it_is_right()
     // a correction of a second or two is none of its business.
     let setup = Setup::new();
     let hands = Hands::of(&setup);
-    hands.set("0");
+    hands.set(RIGHT);
     let mut daemon = hands.daemon(&setup, &[]);
     let (client, evidence) = (Client::new(&setup), Evidence::of(&setup));
     let sign = async || client.sign(Batch::about(&evidence, "vn-moh-ec", 1).body).await.unwrap();
     assert_eq!(sign().await.statuses(), ["issued"]);
-    hands.set("-2");
+    hands.set("86398");
     assert_eq!(sign().await.statuses(), ["issued"]);
     hands.set(BACK);
     is_unsafe(&sign().await);
     says(&daemon, "clock went back by");
     assert_eq!(ledger::open_intents(&setup), 0);
-    hands.set("0");
+    hands.set(RIGHT);
     daemon.wait_until("ready again", |daemon| daemon.observe("/readyz").0 == 200);
     assert_eq!(sign().await.statuses(), ["issued"]);
     assert!(daemon.stop().success());
