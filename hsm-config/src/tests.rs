@@ -93,9 +93,9 @@ fn all_faults_are_named_at_once_with_their_lines() {
         found,
         [
             ("pool.workers", Some(11)),
-            ("pool.queue_min", Some(16)),
-            ("key.vn-moh.algorithm", Some(21)),
-            ("key.vn-moh-ec.id", Some(25)),
+            ("pool.queue_min", Some(17)),
+            ("key.vn-moh.algorithm", Some(22)),
+            ("key.vn-moh-ec.id", Some(26)),
         ]
     );
     assert_eq!(
