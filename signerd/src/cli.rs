@@ -227,7 +227,7 @@ pub struct Serve {
 /// One of the tokens that hold the keys.
 #[derive(Debug, Args)]
 pub struct WhichToken {
-    /// Which of the tokens that hold the keys: 1 is that of [token], 2 the first [[replica]], and so on.
+    /// Which of the tokens that hold the keys: 1 is the one under `token`, 2 the first `replica`, and so on.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = value_parser!(u8).range(1..))]
     pub token: u8,
 }

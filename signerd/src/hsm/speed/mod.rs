@@ -136,7 +136,7 @@ impl Plan {
 /// Measures each row and tells of it; `on_row` hears of it as soon as it is there.
 ///
 /// # Errors
-/// Those of an errand, where no process comes up or [`FAILURES_MAX`] rows in a row fail; a single row that
+/// Those of an errand, where no process comes up or `FAILURES_MAX` rows in a row fail; a single row that
 /// fails is a row with a problem.
 pub fn measure(
     config: &HsmConfig,
