@@ -2,8 +2,8 @@
 //!
 //! `diary` takes facts from wherever they happen and makes them durable; `sealer` lets the audit key sign
 //! the head of the log as it grows, and at start holds the log against the heads that were signed before;
-//! `refusals` counts who was turned away;
-//! `seals` knows whether that succeeds, and stops the signing of certificates where it does not.
+//! `seals` knows whether that succeeds, and stops the signing of certificates where it does not; `refusals`
+//! counts who was turned away.
 //! Facts about batches do not come this way: the ledger logs them with their rows.
 
 mod diary;

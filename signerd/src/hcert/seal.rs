@@ -1,7 +1,7 @@
 //! Making a certificate: claims, to-be-signed bytes, signature, text — with no way round the checks.
 //!
-//! [`prepare`] gives an [`Unsigned`], whose digest goes to the token. [`Unsigned::seal`] takes the
-//! signature and gives an [`Hcert`], which therefore exists only for a text whose signature was
+//! [`prepare`] gives an [`Unsigned`], whose digest goes to the token. [`Unsigned::verify`] takes
+//! the signature and gives a [`Signed`], and [`Signed::pack`] an [`Hcert`], which therefore exists only for a text whose signature was
 //! verified by aws-lc-rs against the certificate and which was decoded again and compared. A faulty
 //! RSA-CRT signature would give the key away; this is where it stops.
 
@@ -116,14 +116,6 @@ impl Unsigned {
     #[must_use]
     pub fn protected(&self) -> Vec<u8> {
         judge::protected(self.alg, self.kid)
-    }
-
-    /// Verifies the signature, packs, reads back, and gives the certificate.
-    ///
-    /// # Errors
-    /// An [`HcertError`]; nothing of the certificate leaves in that case.
-    pub fn seal(self, signature: &[u8], signer: &SignerCertificate) -> Result<Hcert, HcertError> {
-        self.verify(signature, signer).map_err(|refused| refused.error)?.pack()
     }
 
     /// Verifies the signature, and that the signer may make this certificate.

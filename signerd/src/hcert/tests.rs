@@ -109,6 +109,17 @@ pub(super) fn claims() -> Claims {
     }
 }
 
+impl Unsigned {
+    /// Verified and packed, as the spine does one after the other.
+    pub(super) fn seal(
+        self,
+        signature: &[u8],
+        signer: &SignerCertificate,
+    ) -> Result<Hcert, HcertError> {
+        self.verify(signature, signer).map_err(|refused| refused.error)?.pack()
+    }
+}
+
 fn prepared(signer: &Signer, claims: &Claims) -> Unsigned {
     prepare(signer.certificate.alg(), signer.certificate.kid(), claims, &CODES).unwrap()
 }

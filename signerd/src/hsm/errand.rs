@@ -6,14 +6,10 @@
 
 use std::fmt;
 use std::io;
-use std::os::fd::AsFd;
-use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::Child;
-use std::process::Command;
-use std::process::Stdio;
 use std::time::Duration;
 
 use hsm_config::HsmConfig;
@@ -22,6 +18,7 @@ use serde::Serialize;
 
 use super::FaultKind;
 use super::ipc;
+use super::start;
 
 /// What the process does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,20 +119,11 @@ impl Runner {
         config_path: &Path,
     ) -> Result<Self, ErrandError> {
         let failed = |e: io::Error| broken("a process for the module cannot be started", e);
-        let (ours, theirs) = UnixStream::pair().map_err(failed)?;
-        // What the vendor's library prints on its standard output must not get into the report.
-        let log = io::stderr().as_fd().try_clone_to_owned().map_err(failed)?;
-        let child = Command::new(std::env::current_exe().map_err(failed)?)
-            .args([VERB, errand.name(), "--config"])
-            .arg(config_path)
-            .args(["--token", &config.token_number().saturating_add(1).to_string()])
-            .envs(config.environment())
-            .stdin(Stdio::from(OwnedFd::from(theirs)))
-            .stdout(Stdio::from(log))
-            .stderr(Stdio::inherit())
-            .spawn()
-            .map_err(failed)?;
-        Ok(Self { child, stream: ours, step: "start".to_owned() })
+        let program = std::env::current_exe().map_err(failed)?;
+        let (mut command, stream) =
+            start::tied(&program, &[VERB, errand.name()], config, config_path).map_err(failed)?;
+        let child = command.spawn().map_err(failed)?;
+        Ok(Self { child, stream, step: "start".to_owned() })
     }
 
     /// Says something to the process.

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use std::time::Instant;
 
+use hsm_config::HsmConfig;
 use tokio::io::AsyncWriteExt;
 use tokio::net::unix::OwnedReadHalf;
 use tokio::net::unix::OwnedWriteHalf;
@@ -20,8 +21,6 @@ use tokio::time::sleep;
 use tokio::time::sleep_until;
 use tokio::time::timeout;
 use zeroize::Zeroizing;
-
-use hsm_config::HsmConfig;
 
 use super::FaultKind;
 use super::Health;
@@ -60,7 +59,7 @@ const LATCH_POLL: Duration = Duration::from_secs(1);
 pub(super) async fn run(slot: usize, shared: Arc<Shared>) {
     let token = shared.config.token_of_worker(slot);
     let Some(config) = shared.config.of_token(token) else { return };
-    let place = Place { slot, token, config };
+    let place = Place { slot, config };
     let mut closed = shared.phase.subscribe();
     let mut process = Process::default();
     tokio::select! {
@@ -75,9 +74,14 @@ pub(super) async fn run(slot: usize, shared: Arc<Shared>) {
 /// A place in the pool, and the token that its workers use.
 struct Place {
     slot: usize,
-    token: usize,
     /// As seen from the token.
     config: HsmConfig,
+}
+
+impl Place {
+    fn token(&self) -> usize {
+        self.config.token_number()
+    }
 }
 
 async fn live_for_ever(place: &Place, shared: &Shared, process: &mut Process) {
@@ -89,7 +93,7 @@ async fn live_for_ever(place: &Place, shared: &Shared, process: &mut Process) {
         let fault = match start_one(place, shared, process).await {
             Ok(mut live) => {
                 let since = Instant::now();
-                log::info!(worker = place.slot, token = place.token, pid = process.id(); "worker live");
+                log::info!(worker = place.slot, token = place.token(), pid = process.id(); "worker live");
                 let fault = live.converse(shared).await;
                 live.abandon(shared);
                 if since.elapsed() >= WELL_AFTER.max(wait.saturating_mul(WELL_TIMES)) {
@@ -145,14 +149,14 @@ fn report(place: &Place, shared: &Shared, fault: &Fault) {
     let known = shared.health.borrow().fault.as_deref() == Some(fault.detail.as_str());
     // The same fault at every restart is one fact, not many.
     let level = if known { log::Level::Debug } else { log::Level::Warn };
-    log::log!(level, worker = place.slot, token = place.token, kind = fault.kind.name(); "worker lost: {}", fault.detail);
+    log::log!(level, worker = place.slot, token = place.token(), kind = fault.kind.name(); "worker lost: {}", fault.detail);
     shared.events.worker_fault(fault.kind);
     shared.health.send_modify(|health| {
         health.fault = Some(fault.detail.clone());
         if fault.kind == FaultKind::Pin {
-            health.pin_latched.insert(place.token);
+            health.pin_latched.insert(place.token());
         } else if !latch::is_set(&place.config) {
-            health.pin_latched.remove(&place.token);
+            health.pin_latched.remove(&place.token());
         }
     });
 }
@@ -160,12 +164,12 @@ fn report(place: &Place, shared: &Shared, fault: &Fault) {
 /// Waits while the PIN is known to be wrong. A latch that this user cannot see is asked of a worker,
 /// which looks for it before it touches the token.
 async fn wait_for_latch(place: &Place, shared: &Shared) {
-    let is_known = shared.health.borrow().pin_latched.contains(&place.token);
+    let is_known = shared.health.borrow().pin_latched.contains(&place.token());
     if !is_known && !latch::is_set(&place.config) {
         return;
     }
     shared.health.send_modify(|health| {
-        health.pin_latched.insert(place.token);
+        health.pin_latched.insert(place.token());
         health.fault.get_or_insert_with(|| "the pin latch is set".to_owned());
     });
     loop {
@@ -192,7 +196,7 @@ fn back_off(faults: u32) -> Duration {
 /// Starts one worker while no other one starts, and waits until it is ready.
 async fn start_one(place: &Place, shared: &Shared, process: &mut Process) -> Result<Live, Fault> {
     let config = &place.config;
-    let Some(gate) = shared.start_gates.get(place.token) else {
+    let Some(gate) = shared.start_gates.get(place.token()) else {
         return Err(Fault::token("the token has no gate"));
     };
     let _turn = gate.lock().await;
@@ -204,7 +208,7 @@ async fn start_one(place: &Place, shared: &Shared, process: &mut Process) -> Res
         Some(socket) => start::connect(socket)
             .await
             .map_err(|e| Fault::token(format!("{} cannot be reached: {e}", socket.display())))?,
-        None => start::spawn(config, place.token, &shared.config_path, &shared.program)
+        None => start::spawn(config, &shared.config_path, &shared.program)
             .map_err(|e| Fault::token(format!("no worker can be spawned: {e}")))?,
     };
     *process = worker.process;
@@ -271,7 +275,7 @@ fn admit(hello: &Hello, place: &Place, shared: &Shared) -> Result<(), Fault> {
         first
     });
     shared.health.send_modify(|health| {
-        health.pin_latched.remove(&place.token);
+        health.pin_latched.remove(&place.token());
     });
     let live = change_live(&shared.health, |live| live.saturating_add(1));
     shared.events.workers_live(live);

@@ -9,7 +9,9 @@ use std::io;
 use std::os::fd::AsFd;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as StdUnixStream;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
+use std::process::Command as StdCommand;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -34,32 +36,38 @@ pub(super) struct Worker {
 #[derive(Default)]
 pub(super) struct Process(Option<Child>);
 
-/// Spawns a worker of our own for one of the tokens.
-pub(super) fn spawn(
-    config: &HsmConfig,
-    token: usize,
-    config_path: &Path,
-    program: &Path,
-) -> io::Result<Worker> {
-    let (ours, theirs) = StdUnixStream::pair()?;
+/// Spawns a worker of our own for the token that the configuration is seen from.
+pub(super) fn spawn(config: &HsmConfig, config_path: &Path, program: &Path) -> io::Result<Worker> {
+    let (mut command, ours) = tied(program, &["hsm-worker", "--tether"], config, config_path)?;
     ours.set_nonblocking(true)?;
+    // Ctrl-C in a terminal is for the front, which still needs its workers to drain.
+    command.process_group(0);
+    let child = Command::from(command).spawn()?;
+    Ok(Worker { connection: UnixStream::from_std(ours)?, process: Process(Some(child)) })
+}
+
+/// A command that will load the module for this token: its standard input is tied to the stream, and it knows
+/// where the token is.
+pub(super) fn tied(
+    program: &Path,
+    words: &[&str],
+    config: &HsmConfig,
+    config_path: &Path,
+) -> io::Result<(StdCommand, StdUnixStream)> {
+    let (ours, theirs) = StdUnixStream::pair()?;
     // What the vendor's library prints on its standard output belongs to the log, too.
     let log = io::stderr().as_fd().try_clone_to_owned()?;
-    let child = Command::new(program)
-        .arg("hsm-worker")
+    let mut command = StdCommand::new(program);
+    command
+        .args(words)
         .arg("--config")
         .arg(config_path)
-        .arg("--token")
-        .arg(token.saturating_add(1).to_string())
-        .arg("--tether")
+        .args(["--token", &config.token_number().saturating_add(1).to_string()])
         .envs(config.environment())
-        // Ctrl-C in a terminal is for the front, which still needs its workers to drain.
-        .process_group(0)
         .stdin(Stdio::from(OwnedFd::from(theirs)))
         .stdout(Stdio::from(log))
-        .stderr(Stdio::inherit())
-        .spawn()?;
-    Ok(Worker { connection: UnixStream::from_std(ours)?, process: Process(Some(child)) })
+        .stderr(Stdio::inherit());
+    Ok((command, ours))
 }
 
 /// Connects to a worker that runs, or that its socket activation starts.

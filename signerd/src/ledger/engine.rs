@@ -62,9 +62,9 @@ pub fn backup(
     sqlite::backup::backup(ledger, copy, progress)
 }
 
-/// Checks a ledger against the audit key, or earlier ones, and under the log's name; tells how many entries of how many were
-/// looked at, as it goes. No daemon may have its file open; on a server it is what was committed when the
-/// check began, and the fleet goes on.
+/// Checks a ledger against the audit key, or earlier ones, and under the log's name; tells how many entries
+/// of how many were looked at, as it goes. No daemon may have its file open; on a server it is what was
+/// committed when the check began, and the fleet goes on.
 ///
 /// # Errors
 /// [`Damage`]: the first thing that does not fit.

@@ -148,11 +148,11 @@ impl Token {
         if access.era != era {
             return Ok(());
         }
-        let failed = |what: &str, error: Error| Fault::call(what, &error);
         let info = self.pkcs11.get_token_info(access.slot);
-        check(&info.map_err(|e| failed("the token does not say how it is", e))?, &self.config)?;
+        let info = info.map_err(|e| Fault::call("the token does not say how it is", &e))?;
+        check(&info, &self.config)?;
         let keeper = open_session(&self.pkcs11, access.slot);
-        let keeper = keeper.map_err(|e| failed("no session opens", e))?;
+        let keeper = keeper.map_err(|e| Fault::call("no session opens", &e))?;
         log_in(&turn, &keeper, &self.config)?;
         access.era.log_in = access.era.log_in.wrapping_add(1);
         // The one before goes only now: between two sessions the log-in would be lost again.
@@ -245,7 +245,7 @@ fn enter(
 }
 
 /// Read-only, since signing changes nothing; a module that has no such sessions says it in this way.
-fn open_session(pkcs11: &Pkcs11, slot: Slot) -> Result<Session, Error> {
+pub(super) fn open_session(pkcs11: &Pkcs11, slot: Slot) -> Result<Session, Error> {
     match pkcs11.open_ro_session(slot) {
         Err(Error::Pkcs11(RvError::FunctionFailed, _)) => pkcs11.open_rw_session(slot),
         outcome => outcome,

@@ -78,9 +78,8 @@ struct Place {
 
 impl Place {
     fn session(&self) -> Result<Session, Fault> {
-        self.pkcs11
-            .open_ro_session(self.slot)
-            .map_err(|e| Fault::call("no read-only session opens", &e))
+        token::open_session(&self.pkcs11, self.slot)
+            .map_err(|e| Fault::call("no session opens", &e))
     }
 }
 
