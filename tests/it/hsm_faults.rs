@@ -1,11 +1,12 @@
 //! The daemon with an HSM that fails as a script says.
 
-use std::fs;
 use std::time::{Duration, Instant};
 
 use signerd_tests::pool::{LIVE, both_live, hasty, two_workers};
 use signerd_tests::shim::{Act, Back, Code, Function, Line, LogIn, Shim, State, TokenFlag};
 use signerd_tests::{Batch, Client, Daemon, Evidence, Setup};
+
+use super::pin::{WRONG, clear_latch, is_latched, write_pin};
 
 // Through the module without a fault, the daemon is ready after one log-in for each worker.
 #[test]
@@ -92,7 +93,7 @@ fn a_wrong_pin_costs_one_try() {
     let shim = Shim::under(&setup);
     shim.play([Line::token(State::PinTries(3))]);
     let right = setup.text("secrets/user-pin");
-    fs::write(setup.path("secrets/user-pin"), "00000000").unwrap();
+    write_pin(&setup, WRONG);
     for _ in 0..2 {
         let mut daemon = Daemon::start(&setup);
         is_latched(&mut daemon);
@@ -100,7 +101,7 @@ fn a_wrong_pin_costs_one_try() {
     }
     let tally = shim.tally();
     assert_eq!((tally.calls(Function::C_Login), tally.log_ins(LogIn::Wrong)), (1, 1));
-    fs::write(setup.path("secrets/user-pin"), right).unwrap();
+    write_pin(&setup, &right);
     clear_latch(&setup);
     assert!(Daemon::ready(&setup).stop().success());
     assert_eq!(shim.tally().log_ins(LogIn::Wrong), 1);
@@ -120,7 +121,7 @@ async fn a_pin_that_was_refused_is_not_used_on_the_ladder() {
         client.sign(batch.body).await.unwrap()
     };
     let right = setup.text("secrets/user-pin");
-    fs::write(setup.path("secrets/user-pin"), "00000000").unwrap();
+    write_pin(&setup, WRONG);
     let begin = shim.tally();
     let log_out = || Line::on(Function::C_SignInit, Act::LogOut).times(1);
     shim.play([Line::token(State::PinTries(3)), log_out()]);
@@ -135,7 +136,7 @@ async fn a_pin_that_was_refused_is_not_used_on_the_ladder() {
     let tally = shim.tally().since(&begin);
     assert_eq!((tally.calls(Function::C_Login), tally.log_ins(LogIn::Wrong)), (1, 1));
 
-    fs::write(setup.path("secrets/user-pin"), right).unwrap();
+    write_pin(&setup, &right);
     clear_latch(&setup);
     both_live(&mut daemon);
     assert_eq!(issued().await.statuses(), ["issued"]);
@@ -176,15 +177,4 @@ async fn a_token_that_always_signs_wrongly_is_tried_less_and_less() {
     both_live(&mut daemon);
     assert_eq!(client.sign(batch.body).await.unwrap().statuses(), ["issued"]);
     assert!(daemon.stop().success());
-}
-
-fn is_latched(daemon: &mut Daemon) {
-    daemon.wait_until("latched", |daemon| {
-        let (status, obstacles) = daemon.observe("/readyz");
-        status == 503 && obstacles.contains("wrong PIN latched")
-    });
-}
-
-fn clear_latch(setup: &Setup) {
-    assert!(setup.signerd(&["hsm", "clear-pin-latch"]).status().unwrap().success());
 }

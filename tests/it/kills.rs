@@ -20,7 +20,7 @@ use signerd::failpoint::Place;
 use signerd_tests::faults::{Disk, Faulty};
 use signerd_tests::random::{self, Random};
 use signerd_tests::token::Token;
-use signerd_tests::{Daemon, process};
+use signerd_tests::{Daemon, pool, process};
 use tokio::task::JoinHandle;
 
 use auditor::{Auditor, Fault, hold};
@@ -86,12 +86,7 @@ impl Round {
     fn on(ground: Ground, disk: Disk, seed: u64) -> Self {
         let setup = ground.setup();
         // Batches fail soon after their workers hang, and are released.
-        let pool = setup.text("hsm.toml");
-        for (member, milliseconds) in [("request_deadline_ms", 1_500), ("call_deadline_ms", 1_000)]
-        {
-            let line = pool.lines().find(|line| line.starts_with(member)).expect("the member");
-            setup.change("hsm.toml", line, &format!("{member} = {milliseconds}"));
-        }
+        pool::set(setup, &[("request_deadline_ms", 1_500), ("call_deadline_ms", 1_000)]);
         Self {
             clients: Clients::of(setup),
             token: Token::of(setup),

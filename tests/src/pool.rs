@@ -15,7 +15,13 @@ pub fn two_workers(pool: &[(&str, u64)]) -> Setup {
 
 /// Gives a set-up two workers and these members of `[pool]`.
 pub fn limit_to_two(setup: &Setup, pool: &[(&str, u64)]) {
-    for (member, value) in [("workers", 2)].iter().chain(pool) {
+    set(setup, &[("workers", 2)]);
+    set(setup, pool);
+}
+
+/// Sets these members of `[pool]`, which `hsm.toml` has.
+pub fn set(setup: &Setup, pool: &[(&str, u64)]) {
+    for (member, value) in pool {
         let text = setup.text("hsm.toml");
         let begin = format!("{member} = ");
         let line = text.lines().find(|line| line.starts_with(&begin)).expect("the member");

@@ -26,6 +26,7 @@ use signerd_tests::{Batch, Client, Daemon, Evidence, Setup};
 use tokio::task::JoinSet;
 
 use crate::Outcome;
+use crate::report::percentile;
 
 /// Records of a batch, each with two doses.
 const SIZES: [usize; 4] = [1, 10, 100, 1_000];
@@ -405,10 +406,4 @@ impl Seen {
             "checkpoint_age_s": self.checkpoint_age,
         })
     }
-}
-
-/// A percentile of sorted values.
-fn percentile(sorted: &[f64], percent: usize) -> f64 {
-    let index = (sorted.len() * percent / 100).min(sorted.len().saturating_sub(1));
-    sorted.get(index).copied().unwrap_or(f64::NAN)
 }

@@ -15,6 +15,7 @@ use hyper::Request;
 use hyper::body::Bytes;
 use rustix::process::Pid;
 use serde_json::Value;
+use signerd_tests::pool;
 use signerd_tests::session::Session;
 use signerd_tests::setup::program;
 use signerd_tests::shim::{Act, Function, Line};
@@ -47,16 +48,8 @@ pub(crate) fn slow() -> Outcome<Vec<(usize, f64, f64)>> {
 
 fn slow_with(sessions: usize) -> Outcome<(f64, f64)> {
     let setup = Setup::new();
-    for (member, value) in [("workers", 1), ("sessions", sessions), ("request_deadline_ms", 60_000)]
-    {
-        let text = setup.text("hsm.toml");
-        let begin = format!("{member} = ");
-        let line = text.lines().find(|line| line.starts_with(&begin)).ok_or("no such member")?;
-        let new = format!("{begin}{value}");
-        if line != new {
-            setup.change("hsm.toml", line, &new);
-        }
-    }
+    let number = u64::try_from(sessions)?;
+    pool::set(&setup, &[("workers", 1), ("sessions", number), ("request_deadline_ms", 60_000)]);
     let shim = Shim::under(&setup);
     shim.play([Line::on(Function::C_Sign, Act::Delay(SLOW))]);
     let daemon = Daemon::ready(&setup);
@@ -243,10 +236,4 @@ fn resident(process: Pid) -> Outcome<u32> {
     let status = fs::read_to_string(Path::new(&path))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("no VmRSS")?;
     Ok(line.trim().trim_end_matches("kB").trim().parse()?)
-}
-
-/// The value that so many of a hundred of a sorted list do not exceed.
-pub(crate) fn percentile(sorted: &[f64], percent: usize) -> f64 {
-    let index = (sorted.len() * percent).div_ceil(100).saturating_sub(1);
-    sorted.get(index).copied().unwrap_or(f64::NAN)
 }
