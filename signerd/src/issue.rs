@@ -33,7 +33,7 @@ pub use self::sign::CHUNKS_AT_THE_HSM;
 use crate::access::Client;
 use crate::audit::{Diary, Refusals, Seals};
 use crate::clock::{self, Clock};
-use crate::cpu;
+use crate::cpu::{self, Length};
 use crate::failpoint::{self, Place};
 use crate::hcert::{Hcert, SignerCertificate};
 use crate::hsm::Pool;
@@ -94,6 +94,8 @@ struct Batch {
     id: [u8; 16],
     issuer: String,
     atomic: bool,
+    /// How long judging it takes.
+    length: Length,
     rules: Arc<Rules>,
     signer: Arc<SignerCertificate>,
     keys: Arc<LedgerKeys>,
@@ -307,7 +309,7 @@ async fn certified(
 
 async fn replay(app: &Issuing, batch: &Batch, sealed: Vec<u8>) -> Result<Answer, IssueError> {
     let (keys, body) = (Arc::clone(&batch.keys), batch.body.clone());
-    let body = cpu::run(move || keys.unseal(&body, &sealed)).await??;
+    let body = cpu::run(Length::of_bytes(sealed.len()), move || keys.unseal(&body, &sealed)).await??;
     app.metrics.replays.inc();
     Ok(Answer { body, replayed: true })
 }
@@ -317,6 +319,7 @@ impl Batch {
     async fn open(app: &Issuing, client: Arc<Client>, body: Bytes) -> Result<Self, IssueError> {
         let request = request::decode(&body)?;
         let (id, issuer, atomic) = (request.batch_id, request.issuer.to_owned(), request.atomic);
+        let length = Length::of_items(request.records.len());
         drop(request);
         let rules = app.rules.load_full();
         // By the rules of this moment: the client was recognised before its body was read.
@@ -324,7 +327,7 @@ impl Batch {
         let signer = rules.signers.get(&issuer).filter(|_| known);
         let signer = Arc::clone(signer.ok_or(IssueError::IssuerNotAllowed)?);
         let keys = app.ledger_keys().await?;
-        Ok(Self { client, body, id, issuer, atomic, rules, signer, keys })
+        Ok(Self { client, body, id, issuer, atomic, length, rules, signer, keys })
     }
 
     /// The fact that the whole batch was refused after it was judged.
@@ -347,14 +350,14 @@ impl Batch {
 
     async fn digest(&self) -> Result<[u8; 32], IssueError> {
         let (keys, body) = (Arc::clone(&self.keys), self.body.clone());
-        Ok(cpu::run(move || keys.request_digest(&body)).await?)
+        Ok(cpu::run(Length::of_bytes(body.len()), move || keys.request_digest(&body)).await?)
     }
 
     async fn judge(&self, now: i64, terms: Terms) -> Result<Judged, IssueError> {
         let (rules, client) = (Arc::clone(&self.rules), Arc::clone(&self.client));
         let (body, issuer) = (self.body.clone(), self.issuer.clone());
         let signer = Arc::clone(&self.signer);
-        cpu::run(move || {
+        cpu::run(self.length, move || {
             let (rules, client, issuer, signer) = (&rules, &client, &issuer, &signer);
             judge::Bench { rules, client, issuer, signer, now, terms }.judge(&body)
         })
@@ -378,7 +381,7 @@ impl Batch {
 
     async fn seal(&self, answer: &[u8]) -> Result<Vec<u8>, IssueError> {
         let (keys, body, answer) = (Arc::clone(&self.keys), self.body.clone(), answer.to_vec());
-        Ok(cpu::run(move || keys.seal(&body, &answer)).await??)
+        Ok(cpu::run(Length::of_bytes(answer.len()), move || keys.seal(&body, &answer)).await??)
     }
 }
 

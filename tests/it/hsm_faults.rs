@@ -55,11 +55,33 @@ async fn a_start_without_the_hsm_is_ready_when_it_appears() {
     assert_eq!((refused.status, refused.code().as_str()), (503, "hsm.unavailable"));
     assert!(refused.headers.contains_key("retry-after"));
     assert_eq!(shim.tally().calls(Function::C_Login), 0);
+    // Nobody has to change a file for it.
+    let faults =
+        |kind| daemon.metric(&format!("signerd_hsm_worker_faults_total{{kind=\"{kind}\"}}"));
+    assert!(faults("token") > 0.0 && faults("config") == 0.0);
     shim.mend();
     let since = Instant::now();
     daemon.wait_until("ready", |daemon| daemon.observe("/readyz").0 == 200);
     assert!(since.elapsed() < Duration::from_secs(5), "{:?}", since.elapsed());
     assert_eq!(client.sign(batch.body).await.unwrap().statuses(), ["issued"]);
+    assert!(daemon.stop().success());
+}
+
+// A token that has read/write sessions only, as AWS CloudHSM, signs like any other.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_without_read_only_sessions_signs() {
+    let setup = two_workers(&[]);
+    let shim = Shim::under(&setup);
+    shim.play([Line::token(State::ReadWriteOnly)]);
+    let mut daemon = Daemon::ready(&setup);
+    both_live(&mut daemon);
+    let batch = Batch::about(&Evidence::of(&setup), "vn-moh", 20);
+    assert_eq!(Client::new(&setup).sign(batch.body).await.unwrap().statuses(), vec!["issued"; 20]);
+    let tally = shim.tally();
+    let workers = u64::try_from(daemon.workers().len()).unwrap();
+    // One keeps the log-in and one signs, and each was asked for read-only first.
+    assert_eq!(tally.injected(Function::C_OpenSession, "read-write-only"), 2 * workers);
+    assert_eq!(tally.log_ins(LogIn::Wrong), 0);
     assert!(daemon.stop().success());
 }
 

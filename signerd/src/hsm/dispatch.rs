@@ -1,8 +1,8 @@
 //! Which digests go to which worker next: bounded, fair, and never lost.
 //!
 //! In go whole requests; out come chunks for workers that have room, and the chunks come back
-//! signed, or unsigned from a worker that was lost. Requests take turns chunk by chunk, so a small
-//! batch never waits for a big one. Chunks are sized by the measured time of a signature, and become
+//! signed, or unsigned from a worker that was lost. Requests take turns chunk by chunk, and small ones
+//! have turns of their own, so that a single certificate waits for one chunk of a big batch. Chunks are sized by the measured time of a signature, and become
 //! smaller towards the end of a request, so that all workers finish it together. It promises that a
 //! digest is with one worker at a time and that signatures keep the order of the digests. It knows
 //! no socket, no clock and no runtime beyond the channel of the answer.
@@ -18,12 +18,15 @@ use tokio::sync::oneshot;
 
 use super::HsmError;
 use super::ipc::DIGEST_BYTES;
+use super::turns::Size;
+use super::turns::Turns;
 
 /// Digests of a chunk at most: 64 signatures of RSA-4096 still fit a frame four times over.
 const CHUNK_DIGESTS_MAX: usize = 64;
 /// Smallest chunk worth a round trip of its own (about 50 µs against 60 µs for one ES256).
 const CHUNK_DIGESTS_MIN: usize = 4;
-/// How long a chunk should keep a session busy: long against the round trip, short for others.
+/// How long a chunk should keep a session busy: long against the round trip, short for others, which may
+/// wait for one that is being signed and one that the worker has in hand.
 const CHUNK_DURATION: Duration = Duration::from_millis(20);
 /// How often a chunk is handed out again after losing its worker, before it is suspected to be the
 /// cause: one that kills workers must not take all of them down for ever.
@@ -74,6 +77,10 @@ struct Request {
 }
 
 impl Request {
+    fn size(&self) -> Size {
+        Size::of(self.digests.len())
+    }
+
     fn has_work(&self) -> bool {
         !self.returned.is_empty() || self.fresh_from < self.digests.len()
     }
@@ -85,8 +92,8 @@ pub(super) struct Dispatch {
     lanes: usize,
     next_request: u64,
     requests: HashMap<u64, Request>,
-    /// Requests with work to hand out, each once, the next in turn first.
-    turns: VecDeque<u64>,
+    /// Requests with work to hand out.
+    turns: Turns,
     /// Time of one signature by key.
     pace: HashMap<Arc<str>, Duration>,
 }
@@ -99,7 +106,7 @@ impl Dispatch {
             lanes: lanes.max(1),
             next_request: 0,
             requests: HashMap::new(),
-            turns: VecDeque::new(),
+            turns: Turns::default(),
             pace: HashMap::new(),
         }
     }
@@ -132,20 +139,20 @@ impl Dispatch {
             since: now,
             answer,
         };
+        self.turns.push_back(id, request.size());
         self.requests.insert(id, request);
-        self.turns.push_back(id);
         Ok((id, receiver))
     }
 
     /// Forgets a request that nobody waits for any more.
     pub(super) fn withdraw(&mut self, request: u64) {
         self.requests.remove(&request);
-        self.turns.retain(|id| *id != request);
+        self.turns.remove(request);
     }
 
     /// The next chunk for a worker that has room.
     pub(super) fn pull(&mut self, now: Instant) -> Option<Chunk> {
-        let id = self.turns.pop_front()?;
+        let id = self.turns.next()?;
         let request = self.requests.get_mut(&id)?;
         let waited = (request.fresh_from == 0).then(|| now.duration_since(request.since));
         let (range, losses) = match request.returned.pop_front() {
@@ -168,7 +175,7 @@ impl Dispatch {
             waited,
         };
         if request.has_work() {
-            self.turns.push_back(id);
+            self.turns.push_back(id, request.size());
         }
         Some(chunk)
     }
@@ -202,14 +209,14 @@ impl Dispatch {
         let in_turns = request.has_work();
         request.returned.push_back((chunk.range.clone(), losses));
         if !in_turns {
-            self.turns.push_front(chunk.request);
+            self.turns.push_front(chunk.request, request.size());
         }
     }
 
     /// Answers a chunk's whole request with an error.
     pub(super) fn refuse(&mut self, chunk: &Chunk, error: HsmError) {
         if let Some(request) = self.requests.remove(&chunk.request) {
-            self.turns.retain(|id| *id != chunk.request);
+            self.turns.remove(chunk.request);
             let _ = request.answer.send(Err(error));
         }
     }

@@ -24,6 +24,7 @@ mod pool;
 pub mod probe;
 pub mod speed;
 mod start;
+mod turns;
 pub mod worker;
 
 use std::collections::BTreeSet;

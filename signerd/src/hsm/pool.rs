@@ -28,6 +28,7 @@ use super::dispatch::Answer;
 use super::dispatch::Dispatch;
 use super::ipc::DIGEST_BYTES;
 use super::link;
+use super::turns::Size;
 
 /// All workers of the front; clones share them.
 #[derive(Clone)]
@@ -45,9 +46,10 @@ pub(super) struct Shared {
     dispatch: Mutex<Dispatch>,
     /// Requests that may wait or be signed; who finds none is told at once.
     places: Semaphore,
-    /// Requests that the workers see: enough to keep every lane busy, and few enough that one that
-    /// entered is done long before its deadline, however many wait outside.
+    /// Large requests that the workers see.
     window: Semaphore,
+    /// Small requests that they see besides: no crowd of large ones keeps them out.
+    small_window: Semaphore,
     /// Rung when the dispatch has new work.
     pub(super) work: Notify,
     /// Rung when a request left the dispatch.
@@ -73,6 +75,14 @@ pub(super) enum Phase {
 }
 
 impl Shared {
+    /// Where a request of so many digests waits until the workers see it.
+    fn window(&self, digests: usize) -> &Semaphore {
+        match Size::of(digests) {
+            Size::Small => &self.small_window,
+            Size::Large => &self.window,
+        }
+    }
+
     /// The dispatch; a panic elsewhere cannot leave it half-changed, so poison does not matter.
     pub(super) fn dispatch(&self) -> MutexGuard<'_, Dispatch> {
         self.dispatch.lock().unwrap_or_else(PoisonError::into_inner)
@@ -96,10 +106,14 @@ impl Pool {
         let runtime = tokio::runtime::Handle::try_current().map_err(|_| HsmError::NoRuntime)?;
         let workers = config.workers();
         let lanes = workers.saturating_mul(config.sessions());
+        // Enough to keep every lane busy, and few enough that a request that entered is done long before its
+        // deadline, however many wait outside.
+        let window = lanes.saturating_mul(2).saturating_add(2);
         let shared = Arc::new(Shared {
             dispatch: Mutex::new(Dispatch::new(config.queue_max(), lanes)),
             places: Semaphore::new(config.queue_max()),
-            window: Semaphore::new(lanes.saturating_mul(2).saturating_add(2)),
+            window: Semaphore::new(window),
+            small_window: Semaphore::new(window),
             work: Notify::new(),
             drained: Notify::new(),
             health: watch::Sender::new(Health { configured: workers, ..Health::default() }),
@@ -136,7 +150,7 @@ impl Pool {
         let overloaded = |_| HsmError::Overloaded { queue_max: self.shared.config.queue_max() };
         let _place = self.shared.places.try_acquire().map_err(overloaded)?;
         let _lane = tokio::select! {
-            lane = self.shared.window.acquire() => lane.map_err(|_| HsmError::Closed)?,
+            lane = self.shared.window(digests.len()).acquire() => lane.map_err(|_| HsmError::Closed)?,
             error = self.outage() => return Err(error),
         };
         let (id, answer) = self.shared.dispatch().submit(key, digests, Instant::now())?;

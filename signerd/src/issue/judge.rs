@@ -8,6 +8,7 @@ use rayon::prelude::*;
 
 use super::{IssueError, Rules};
 use crate::access::Client;
+use crate::cpu;
 use crate::hcert::SignerCertificate;
 use crate::wire::record::{self, DecodedRecord};
 use crate::wire::request::{self, RecordEntry};
@@ -86,8 +87,9 @@ impl Bench<'_> {
         let count = usize::try_from(request.record_count).unwrap_or(usize::MAX);
         // More records than the format allows were counted, not decoded: their number decides first.
         policy::check_batch(issuer, &[], count)?;
+        let records = request.records.par_iter().with_min_len(cpu::MOMENT_ITEMS);
         let decoded: Vec<_> =
-            request.records.par_iter().map(|entry| record::decode(entry.record)).collect();
+            records.map(|entry| record::decode(entry.record)).collect();
         policy::check_batch(issuer, &dose_keys(issuer, &request.records, &decoded), count)?;
         if let Hours::Closed { opens_in } = terms.hours {
             return Err(IssueError::WindowClosed { retry_after: opens_in });

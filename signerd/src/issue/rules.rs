@@ -11,6 +11,7 @@ use policy::{Approved, Entry, IssuerRules, Policy, Reason};
 use rayon::prelude::*;
 
 use crate::access::Access;
+use crate::cpu;
 use crate::ends::End;
 use crate::hcert::SignerCertificate;
 use crate::statement::{Units, Verifiers};
@@ -44,7 +45,7 @@ impl Rules {
         decoded: Vec<Result<DecodedRecord, Reason>>,
         now: i64,
     ) -> Vec<Result<Approved, Vec<Reason>>> {
-        let entries = entries.par_iter().zip(decoded);
+        let entries = entries.par_iter().zip(decoded).with_min_len(cpu::MOMENT_ITEMS);
         let verdicts = entries.map(|(entry, decoded)| {
             let decoded = decoded.map_err(|reason| vec![reason])?;
             policy::judge(&self.evidence(entry, &decoded, now), issuer, &self.policy, now)

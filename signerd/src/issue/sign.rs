@@ -13,7 +13,7 @@ use super::claims::claims;
 use super::judge::Judged;
 use super::plan::Plan;
 use super::{Batch, IssueError, Issuing, Rules};
-use crate::cpu;
+use crate::cpu::{self, Length};
 use crate::hcert::{self, Claims, Hcert, HcertError, Refused, Unsigned};
 
 /// How many certificates travel together? Enough to keep every worker busy while the chunk before is
@@ -82,13 +82,14 @@ impl Chunk {
         let place = self.window.acquire().await.map_err(|_| cpu::Lost)?;
         let signer = Arc::clone(&self.signer);
         let rules = Arc::clone(&self.rules);
+        let length = Length::of_items(claims.len());
         let (unsigned, digests) =
-            cpu::run(move || encode(&signer, &claims, rules.policy.catalogue())).await??;
+            cpu::run(length, move || encode(&signer, &claims, rules.policy.catalogue())).await??;
         let signatures = self.app.pool.sign(&self.key, digests).await?;
         drop(place);
         let signer = Arc::clone(&self.signer);
         let Sealed { mut hcerts, refused } =
-            cpu::run(move || seal(&signer, number(unsigned), &signatures)).await??;
+            cpu::run(length, move || seal(&signer, number(unsigned), &signatures)).await??;
         if !refused.is_empty() {
             hcerts.extend(self.sign_again(refused).await?);
             hcerts.sort_by_key(|(place, _)| *place);
@@ -111,7 +112,8 @@ impl Chunk {
             let digests = unsigned.iter().map(|(_, unsigned)| unsigned.digest()).collect();
             let signatures = self.app.pool.sign(&self.key, digests).await?;
             let signer = Arc::clone(&self.signer);
-            let sealed = cpu::run(move || seal(&signer, unsigned, &signatures)).await??;
+            let sealed =
+                cpu::run(Length::Short, move || seal(&signer, unsigned, &signatures)).await??;
             hcerts.extend(sealed.hcerts);
             refused = sealed.refused;
             if refused.is_empty() {

@@ -134,7 +134,7 @@ impl Stage {
     /// Puts the token's files right where SoftHSM shows no token any more: it was killed while it wrote them.
     fn untear(&mut self) -> Result<(), Fault> {
         let (_, obstacles) = self.daemon.observe("/readyz");
-        if obstacles.contains("it is not there, the module shows: ;") {
+        if obstacles.contains("it is not there, the module shows no token") {
             let torn = self.token.restore_torn().map_err(|error| error.to_string())?;
             self.came_to.torn += usize::from(torn);
         }

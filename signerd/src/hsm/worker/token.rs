@@ -278,6 +278,10 @@ pub(super) fn find(pkcs11: &Pkcs11, config: &HsmConfig) -> Result<(Slot, TokenIn
             format!("{count} slots hold it"),
             "make the module show each token in one slot",
         )),
+        // A token that is away, or a module whose device cannot be reached: nobody has to change a file.
+        None if seen.is_empty() => Err(Fault::token(format!(
+            "{subject}: it is not there, the module shows no token; connect it, or check module.environment"
+        ))),
         None => Err(Fault::config(
             subject,
             format!("it is not there, the module shows: {}", seen.join(", ")),

@@ -31,7 +31,7 @@
 //!   condition = after=N | every=N | times=N | chance=P | seed=N | for=TIME              all must hold
 //!             | except=DIGEST                                                           C_Sign: of other data
 //!   state     = away [back=BACK] | pin-tries N | sessions N [READ-WRITE] | without MECHANISM
-//!             | raw-point | always-authenticate
+//!             | read-write-only | raw-point | always-authenticate
 //!   BACK      = session | initialize | process  what a process needs once the token is there again
 //!   TIME      = a whole number and us, ms or s
 //! ```

@@ -100,6 +100,8 @@ pub enum State {
     },
     /// It does not know this mechanism.
     Without(Mechanism),
+    /// It answers `CKR_FUNCTION_FAILED` to who wants a read-only session.
+    ReadWriteOnly,
     /// It shows `CKA_EC_POINT` without the OCTET STRING around it.
     RawPoint,
     /// Its private keys say that they want a log-in for each use.
@@ -275,6 +277,7 @@ impl State {
             Self::PinTries(_) => "pin-tries",
             Self::Sessions { .. } => "sessions",
             Self::Without(_) => "without",
+            Self::ReadWriteOnly => "read-write-only",
             Self::RawPoint => "raw-point",
             Self::AlwaysAuthenticate => "always-authenticate",
         }
@@ -356,6 +359,7 @@ impl fmt::Display for State {
             Self::PinTries(tries) => write!(f, "pin-tries {tries}"),
             Self::Sessions { all, writing } => write!(f, "sessions {all} {writing}"),
             Self::Without(mechanism) => write!(f, "without {mechanism}"),
+            Self::ReadWriteOnly => f.write_str("read-write-only"),
             Self::RawPoint => f.write_str("raw-point"),
             Self::AlwaysAuthenticate => f.write_str("always-authenticate"),
         }

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering::SeqCst;
 
 use cryptoki_sys::{
     CK_FLAGS, CK_NOTIFY, CK_RV, CK_SESSION_HANDLE, CK_SLOT_ID, CK_ULONG, CK_USER_TYPE, CK_UTF8CHAR,
-    CKF_RW_SESSION, CKR_PIN_LOCKED, CKR_SESSION_COUNT, CKU_USER,
+    CKF_RW_SESSION, CKR_FUNCTION_FAILED, CKR_PIN_LOCKED, CKR_SESSION_COUNT, CKU_USER,
 };
 
 use crate::call::{Call, Place, is_ok, real};
@@ -27,6 +27,10 @@ pub(crate) unsafe fn open(
         Err(code) => return code,
     };
     let writes = flags & CKF_RW_SESSION != 0;
+    if !writes && call.states().any(|(_, state)| state == State::ReadWriteOnly) {
+        call.injected(State::ReadWriteOnly);
+        return call.end(CKR_FUNCTION_FAILED);
+    }
     if is_full(&call, slot, writes) {
         return call.end(CKR_SESSION_COUNT);
     }

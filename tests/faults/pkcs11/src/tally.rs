@@ -90,8 +90,8 @@ const WORDS: [&str; 28] = [
     "without",
     "raw-point",
     "always-authenticate",
+    "read-write-only",
     // Room for words to come: the file keeps its form.
-    "",
     "",
 ];
 /// The call was answered by a token that is away.

@@ -7,7 +7,8 @@
 //! by the mean of the ceilings before and after it. A table and one line of JSON on standard output.
 //!
 //! `bench judging [--rounds N]` measures the judge alone, see [`judging`]; `bench ledger [--rounds N]` what
-//! durability costs, see [`ledger`]; `bench hsm [--rounds N]` all that the HSM side must reach, see [`table`].
+//! durability costs, see [`ledger`]; `bench hsm [--rounds N]
+//! [--only shares|slow|single|crowded]` all that the HSM side must reach, or some rows of it, see [`table`].
 //!
 //! Requests are made before the clock starts and answers are verified after it stops, so that the
 //! client costs little; what it costs is measured too. The time of a round is all of its time: from
@@ -35,7 +36,8 @@ use self::series::Series;
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
 const USAGE: &str = "usage: bench [--rounds N] [--seconds S] [--in-flight N] \
-                     [--issuer vn-moh|vn-moh-ec], or: bench judging|ledger|hsm [--rounds N]";
+                     [--issuer vn-moh|vn-moh-ec], or: bench judging|ledger|hsm [--rounds N], and with hsm \
+                     [--only shares|slow|single|crowded]";
 
 fn main() -> ExitCode {
     // A release build ends at a panic without cleaning up: the daemon must not outlive the benchmark.
@@ -77,6 +79,8 @@ struct Options {
     seconds: f64,
     in_flight: usize,
     issuers: Vec<String>,
+    /// These rows of the table alone.
+    only: Option<table::Rows>,
 }
 
 impl Options {
@@ -92,6 +96,7 @@ impl Options {
             in_flight: take("--in-flight").map_or(Ok(4), |n| n.parse())?,
             issuers: take("--issuer")
                 .map_or_else(|| vec!["vn-moh".into(), "vn-moh-ec".into()], |id| vec![id]),
+            only: take("--only").map(|name| table::Rows::of(&name).ok_or(USAGE)).transpose()?,
         };
         let sane = options.rounds > 0 && options.in_flight > 0 && options.seconds > 0.0;
         if values.is_empty() && sane { Ok(options) } else { Err(USAGE.into()) }

@@ -20,6 +20,42 @@ const CROWDED: f64 = 0.150;
 /// Memory of the front in MiB: idle, and with four large batches.
 const MEMORY: [f64; 2] = [48.0, 160.0];
 
+/// What belongs together in the table.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Rows {
+    Shares,
+    Slow,
+    Single,
+    Crowded,
+}
+
+impl Rows {
+    const ALL: [Self; 4] = [Self::Shares, Self::Slow, Self::Single, Self::Crowded];
+
+    /// By its name on the command line.
+    pub(crate) fn of(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|rows| rows.name() == name)
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Shares => "shares",
+            Self::Slow => "slow",
+            Self::Single => "single",
+            Self::Crowded => "crowded",
+        }
+    }
+
+    fn measure(self, options: &Options) -> Outcome<Vec<Row>> {
+        match self {
+            Self::Shares => shares(options),
+            Self::Slow => slow(),
+            Self::Single => singles(),
+            Self::Crowded => crowded(),
+        }
+    }
+}
+
 struct Row {
     measure: String,
     must: String,
@@ -28,28 +64,38 @@ struct Row {
     value: f64,
 }
 
-/// Measures all of it.
+/// Measures all of it, or what is asked for.
 pub(crate) fn run(options: &Options, out: &mut dyn Write) -> Outcome<()> {
     let mut rows = Vec::new();
-    for issuer in ["vn-moh", "vn-moh-ec"] {
-        rows.extend(shares(&Series::measure(issuer, options)?)?);
+    for some in Rows::ALL.into_iter().filter(|some| options.only.is_none_or(|only| only == *some)) {
+        rows.extend(some.measure(options)?);
     }
-    for (sessions, rate, raw) in waiting::slow()? {
+    write(out, &rows)
+}
+
+fn shares(options: &Options) -> Outcome<Vec<Row>> {
+    let mut rows = Vec::new();
+    for issuer in ["vn-moh", "vn-moh-ec"] {
+        rows.extend(shares_of(&Series::measure(issuer, options)?)?);
+    }
+    Ok(rows)
+}
+
+fn slow() -> Outcome<Vec<Row>> {
+    let rows = waiting::slow()?.into_iter().map(|(sessions, rate, raw)| {
         let ratio = rate / raw;
-        rows.push(Row {
+        Row {
             measure: format!("2 ms per ES256 signature, {sessions} sessions: share of a raw loop"),
             must: format!(">= {SLOW_RATIO}"),
             found: format!("{ratio:.3} ({rate:.0} of {raw:.0}/s)"),
             met: ratio >= SLOW_RATIO,
             value: ratio,
-        });
-    }
-    rows.extend(singles()?);
-    rows.extend(crowded()?);
-    write(out, &rows)
+        }
+    });
+    Ok(rows.collect())
 }
 
-fn shares(series: &Series) -> Outcome<[Row; 2]> {
+fn shares_of(series: &Series) -> Outcome<[Row; 2]> {
     let (name, aim) = (&series.algorithm, Aim::of(&series.algorithm)?);
     let ratio = Spread::of(series.rounds.iter().map(|round| round.ratio)).median;
     let front = Spread::of(series.rounds.iter().map(|round| round.front * 1e6)).median;

@@ -200,6 +200,7 @@ fn token(words: &mut Words) -> Result<Line, String> {
             State::Sessions { all, writing }
         }
         "without" => State::Without(words.value("a mechanism")?),
+        "read-write-only" => State::ReadWriteOnly,
         "raw-point" => State::RawPoint,
         "always-authenticate" => State::AlwaysAuthenticate,
         other => return Err(format!("\"{other}\" is nothing that a token is like")),
@@ -301,6 +302,7 @@ mod tests {
             State::PinTries(3),
             State::Sessions { all: 16, writing: 4 },
             State::Without(Mechanism::CKM_ECDSA),
+            State::ReadWriteOnly,
             State::RawPoint,
             State::AlwaysAuthenticate,
         ];

@@ -194,6 +194,17 @@ fn sessions_are_limited() {
     assert_eq!(user.tell("open"), "ok 3");
 }
 
+// A token has read/write sessions only.
+#[test]
+fn sessions_are_read_write() {
+    let token = Token::new();
+    let mut user = token.user();
+    token.play([Line::token(State::ReadWriteOnly)]);
+    assert_eq!(user.tell("open"), "FunctionFailed");
+    assert_eq!(user.tell("open-rw"), "ok 1");
+    assert_eq!(token.tally().injected(Function::C_OpenSession, "read-write-only"), 1);
+}
+
 // A module that cannot lock says so to who wants threads.
 #[test]
 fn a_module_cannot_lock() {
