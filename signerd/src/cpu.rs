@@ -5,10 +5,13 @@
 //! wait for them. Within a kind what came first is done first; between the two the kernel shares the
 //! processor out, so that a few certificates, and a chunk that the HSM has signed, do not wait until a
 //! thousand records are judged. What takes only a [moment](Length::Moment) is done where it is: waking another
-//! thread and being woken takes as long. Nothing that blocks on a disk, a lock or the HSM belongs here.
+//! thread and being woken takes as long. All these threads step back behind the others. Nothing that blocks on a disk, a lock or the HSM belongs here.
 
 use std::sync::LazyLock;
 
+use rayon::{ThreadPool, ThreadPoolBuilder};
+use rustix::process::setpriority_process;
+use rustix::thread::gettid;
 use thiserror::Error;
 use tokio::sync::oneshot;
 
@@ -55,12 +58,28 @@ impl Length {
     }
 }
 
-/// The threads for long work; none where the system gives no more threads, and then long work stands in the
-/// queue of the short one, which costs time and nothing else.
-static LONG: LazyLock<Option<rayon::ThreadPool>> = LazyLock::new(|| {
-    let threads = rayon::ThreadPoolBuilder::new().thread_name(|_| "judge".to_owned());
-    threads.build().inspect_err(|e| log::warn!("no threads for long work: {e}")).ok()
-});
+/// How far threads step back (`nice(2)`) behind those that answer the network and the HSM, which need the
+/// processor seldom and for a moment, but then at once; and long work behind the short.
+const SHORT_NICE: i32 = 5;
+const LONG_NICE: i32 = 10;
+
+static SHORT: LazyLock<Option<ThreadPool>> = LazyLock::new(|| threads("certify", SHORT_NICE));
+static LONG: LazyLock<Option<ThreadPool>> = LazyLock::new(|| threads("judge", LONG_NICE));
+
+/// Threads of one kind; none where the system gives no more, and then `rayon`'s own have to do, which costs
+/// time and nothing else.
+fn threads(name: &'static str, nice: i32) -> Option<ThreadPool> {
+    let threads = ThreadPoolBuilder::new().thread_name(move |_| name.to_owned());
+    let threads = threads.start_handler(move |_| step_back(nice));
+    threads.build().inspect_err(|e| log::warn!("no threads \"{name}\": {e}")).ok()
+}
+
+/// Where a sandbox forbids it, the HSM now and then waits for a chunk a few milliseconds longer.
+fn step_back(nice: i32) {
+    if let Err(error) = setpriority_process(Some(gettid()), nice) {
+        log::debug!("threads for the processor have the priority of all others: {error}");
+    }
+}
 
 /// Runs `work`, on a processor thread unless it takes but a moment, and waits for it without blocking.
 ///
@@ -80,7 +99,8 @@ pub async fn run<T: Send + 'static>(
         // Nobody may be waiting any more; then the result is not needed.
         let _ = done.send(work());
     };
-    match LONG.as_ref().filter(|_| length == Length::Long) {
+    let threads = if length == Length::Long { &LONG } else { &SHORT };
+    match threads.as_ref() {
         Some(threads) => threads.spawn(work),
         None => rayon::spawn(work),
     }

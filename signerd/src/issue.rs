@@ -309,7 +309,8 @@ async fn certified(
 
 async fn replay(app: &Issuing, batch: &Batch, sealed: Vec<u8>) -> Result<Answer, IssueError> {
     let (keys, body) = (Arc::clone(&batch.keys), batch.body.clone());
-    let body = cpu::run(Length::of_bytes(sealed.len()), move || keys.unseal(&body, &sealed)).await??;
+    let body =
+        cpu::run(Length::of_bytes(sealed.len()), move || keys.unseal(&body, &sealed)).await??;
     app.metrics.replays.inc();
     Ok(Answer { body, replayed: true })
 }

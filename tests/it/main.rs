@@ -22,6 +22,7 @@ mod devsetup;
 mod disk;
 mod documents;
 mod evidence;
+mod fairness;
 mod fleet;
 mod hsm_faults;
 mod http;

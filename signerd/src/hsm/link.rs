@@ -1,8 +1,8 @@
 //! One worker as the front sees it: start it, feed it, notice its end, start it again.
 //!
 //! [`run`] is the whole life of one place in the pool. It waits for its turn at the start gate,
-//! gets a worker, waits for its Hello, and then keeps it fed with a chunk more than it has sessions,
-//! so that no session waits for the round trip. Chunks of a lost worker go back to the dispatch at
+//! gets a worker, waits for its Hello, and then keeps it fed with a second chunk for each session, so that
+//! none waits for the round trip, nor for this process where that has to wait for the processor. Chunks of a lost worker go back to the dispatch at
 //! once. It promises that a stopped or mute worker is noticed within the deadline of one call, and
 //! that after a refused PIN nothing is tried until the latch is gone.
 
@@ -222,7 +222,7 @@ async fn start_one(place: &Place, shared: &Shared, process: &mut Process) -> Res
         .await
         .map_err(|_| Fault::token("the worker did not become ready in time"))??;
     admit(&hello, place, shared)?;
-    let depth = config.sessions().saturating_add(1);
+    let depth = config.sessions().saturating_mul(2);
     // What was doubted before this worker proved its keys is not about it.
     let doubts = shared.doubts.subscribe();
     Ok(Live { inlet, writer, depth, doubts, next_id: 0, in_flight: HashMap::new() })

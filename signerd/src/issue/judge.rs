@@ -88,8 +88,7 @@ impl Bench<'_> {
         // More records than the format allows were counted, not decoded: their number decides first.
         policy::check_batch(issuer, &[], count)?;
         let records = request.records.par_iter().with_min_len(cpu::MOMENT_ITEMS);
-        let decoded: Vec<_> =
-            records.map(|entry| record::decode(entry.record)).collect();
+        let decoded: Vec<_> = records.map(|entry| record::decode(entry.record)).collect();
         policy::check_batch(issuer, &dose_keys(issuer, &request.records, &decoded), count)?;
         if let Hours::Closed { opens_in } = terms.hours {
             return Err(IssueError::WindowClosed { retry_after: opens_in });

@@ -35,7 +35,7 @@ use crate::hsm::ipc::Hello;
 use crate::hsm::ipc::ToFront;
 use crate::hsm::ipc::ToWorker;
 
-/// Requests that may wait here; the front sends one more than there are sessions (at most 33).
+/// Requests that may wait here; the front sends two for each session (32 at most).
 const QUEUE_MAX: usize = 64;
 /// How long a lane rests before it proves a key; firewalls drop idle connections after minutes.
 const PROOF_INTERVAL: Duration = Duration::from_secs(20);

@@ -104,11 +104,12 @@ pub(crate) fn singles() -> Outcome<Singles> {
     let daemon = Daemon::ready(&setup);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let commits = runtime.block_on(ledger::one_batch())?;
-    let signature = 1.0 / ceiling(&setup, "vn-moh", 1, 1)?;
+    let before = ceiling(&setup, "vn-moh", 1, 1)?;
     let requests = single_requests(&setup, SINGLES);
     let mut waits =
         runtime.block_on(one_after_the_other(&setup, requests, &AtomicBool::new(false)))?;
     waits.sort_by(f64::total_cmp);
+    let signature = 1.0 / f64::midpoint(before, ceiling(&setup, "vn-moh", 1, 1)?);
     if !daemon.stop().success() {
         return Err("the daemon did not end well".into());
     }
