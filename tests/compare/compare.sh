@@ -1,0 +1,307 @@
+#!/usr/bin/env bash
+#
+# Compares signerd with what one would take instead, on the same SoftHSM in the same run.
+#
+#   tests/compare/compare.sh [--rounds N] [--seconds S] [--bin DIR]
+#
+#   --rounds N    how often all of it is measured (default: 3)
+#   --seconds S   how long each measurement takes, roughly (default: 3)
+#   --bin DIR     where signerd's release programs are (default: target/release)
+#
+# Of each algorithm it measures in turn:
+#
+#   raw           the module's own rate: a loop of signatures in as many processes as signerd has workers
+#   raw-one       the same in one process
+#   parsec-10ms   Parsec with its PKCS#11 provider, as it comes: 1, 2, 4 and 8 threads ask over its socket
+#   parsec-1ms    the same, but its listener sleeps for 1 ms instead of 10 when nobody waits
+#   pkcs11-tool   a shell script: a process of OpenSC and a log-in for each signature, in one loop and in two
+#   signerd       certificates over mTLS: judged, in the durable ledger, every signature verified
+#
+# The raw loop runs between all of them, and each rate is given as a share of the mean of the raw loops
+# before and after it; signerd's by its own benchmark, which does the same. Parsec signs nothing by PSS, so
+# under PS256 it signs by PKCS1v15, which costs the HSM the same.
+#
+# Parsec and its client are fetched from crates.io and built once, in target/compare. A table on standard
+# output, a line of JSON, and for each algorithm signerd's share as a multiple of Parsec's best.
+
+set -euo pipefail
+
+# shellcheck source=softhsm-setup.sh
+source "$(dirname "${BASH_SOURCE[0]}")/../../softhsm-setup.sh"
+
+export LC_ALL=C # there is a point in EPOCHREALTIME
+
+readonly parsec_version=1.5.0
+readonly parsec_threads=(1 2 4 8)
+readonly parsec_sleeps=(10 1) # of its listener, in ms; it comes with the first
+readonly socket_wait_s=10
+
+main() {
+    read_arguments "$@"
+    install_missing
+    install_for_parsec
+    build_parsec
+    build_load
+    enter_results
+    make_set_up
+    make_parsec_token
+    local round algorithm
+    for ((round = 1; round <= rounds; round++)); do
+        for algorithm in PS256 ES256; do
+            say "round $round of $rounds: $algorithm"
+            measure
+        done
+    done
+    awk -f "$root/tests/compare/report.awk" "$results/lines"
+}
+
+say() { printf 'compare: %s\n' "$*" >&2; }
+die() { say "$*"; exit 1; }
+
+read_arguments() {
+    command=compare rounds=3 seconds=3 bin=$target/release
+    while (($#)); do
+        case $1 in
+        --rounds) rounds=${2:?--rounds needs a number}; shift ;;
+        --seconds) seconds=${2:?--seconds needs a number}; shift ;;
+        --bin) bin=${2:?--bin needs a directory}; shift ;;
+        -h | --help) sed -n '3,/^$/s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;;
+        *) die "unknown argument \"$1\"; see --help" ;;
+        esac
+        shift
+    done
+    [[ $rounds =~ ^[1-9][0-9]*$ && $seconds =~ ^[1-9][0-9]*$ ]] || die "--rounds and --seconds are whole numbers from 1"
+    local program
+    for program in bench ceiling signerd; do
+        [[ -x $bin/$program ]] ||
+            die "$bin/$program is not built; run: cargo build --release --workspace --bins --locked"
+    done
+}
+
+# ------------------------------------------------------------------------------------------ programs
+
+# What SoftHSM and signerd need is here already. This is for Mbed TLS, which Parsec contains.
+install_for_parsec() {
+    local missing=()
+    have cargo || die "cargo is missing; install the Rust toolchain that rust-version in Cargo.toml names"
+    have make || missing+=(make)
+    have cmake || missing+=(cmake)
+    compgen -G '/usr/lib/llvm-*/lib/libclang.so' >/dev/null || missing+=(libclang-dev)
+    if ((${#missing[@]})); then "$root/tests/packages.sh" "${missing[@]}"; fi
+}
+
+# With the lock file that its authors publish.
+build_parsec() {
+    local store=$target/compare
+    local installed=$store/parsec-service-$parsec_version
+    parsec=$installed/bin/parsec
+    if [[ -x $parsec ]]; then return; fi
+    say "building Parsec $parsec_version, which takes some minutes"
+    mkdir -p "$store"
+    cargo install parsec-service --version "=$parsec_version" --locked --root "$installed" \
+        --target-dir "$store/build" --no-default-features \
+        --features pkcs11-provider,unix-peer-credentials-authenticator &>"$store/parsec.log" ||
+        die "Parsec does not build; see $store/parsec.log"
+    rm -rf "$store/build"
+}
+
+build_load() {
+    cargo build --release --locked --quiet --manifest-path "$root/tests/compare/parsec/Cargo.toml" \
+        --target-dir "$target/compare/parsec-load"
+    load=$target/compare/parsec-load/release/parsec-load
+}
+
+# -------------------------------------------------------------------------------------------- set-up
+
+enter_results() {
+    # Not below the target folder: the path of a socket may have 107 bytes.
+    results=$(mktemp -d)
+    parsec_pid='' parsec_socket=$results/parsec.sock
+    trap 'stop_parsec; rm -rf "$results"' EXIT
+}
+
+# The set-up of signerd: its token is that of the raw loop and of the shell script.
+make_set_up() {
+    development=$results/development
+    "$root/softhsm-setup.sh" --dir "$development" &>"$results/log" || die "no set-up: $(tail -n 5 "$results/log")"
+    loops=$(sed -n 's/^workers = \([0-9]*\).*/\1/p' "$development/hsm.toml")
+}
+
+# Parsec has a token of its own: among its own keys it finds one sooner than among signerd's as well.
+make_parsec_token() (
+    dir=$results/parsec
+    enter_directory
+    make_token
+    token_report | sed -n 's/^ *serial num *: *//p' >serial
+)
+
+# parsec_toml SLEEP
+parsec_toml() {
+    cat <<END
+[core_settings]
+allow_root = true # it runs as whoever starts this
+log_level = "warn"
+idle_listener_sleep_duration = $1
+
+[listener]
+listener_type = "DomainSocket"
+timeout = 200
+socket_path = "$parsec_socket"
+
+[authenticator]
+auth_type = "UnixPeerCredentials"
+
+[[key_manager]]
+name = "sqlite-manager"
+manager_type = "SQLite"
+sqlite_db_path = "$results/parsec/keys.sqlite"
+
+[[provider]]
+provider_type = "Pkcs11"
+key_info_manager = "sqlite-manager"
+library_path = "$module"
+serial_number = "$(<"$results/parsec/serial")"
+user_pin = "$(<"$results/parsec/secrets/user-pin")"
+END
+}
+
+# ----------------------------------------------------------------------------------------- one round
+
+# Measures all of them with the algorithm of the caller, from raw loop to raw loop.
+measure() {
+    local key=vn-moh sleep_ms
+    if [[ $algorithm == ES256 ]]; then key=vn-moh-ec; fi
+    raw raw "$loops"
+    raw raw-one 1
+    for sleep_ms in "${parsec_sleeps[@]}"; do
+        with_parsec "$sleep_ms"
+        raw raw "$loops"
+    done
+    pkcs11_tool 1
+    if ((loops > 1)); then pkcs11_tool "$loops"; fi
+    raw raw "$loops"
+    signerd
+}
+
+# record WHO CALLERS PER-SECOND RAW P50-MS REMARK: what is not known is "-", and RAW then that around it.
+record() {
+    local IFS=$'\t'
+    printf '%s\t%s\n' "$algorithm" "$*" >>"$results/lines"
+}
+
+# number NAME: prints the number of that name in the JSON on standard input, or the median of that name.
+number() { sed -n "s/.*\"$1\":\({[^}]*\"median\":\)\{0,1\}\([-+0-9.eE]\{1,\}\).*/\2/p"; }
+
+# raw WHO PROCESSES
+raw() {
+    local found
+    found=$("$bin/ceiling" --config "$development/hsm.toml" --key "$key" --processes "$2" --sessions 1 \
+        --seconds "$seconds")
+    record "$1" "$2" "$(number per_second <<<"$found")" - - 'the HSM alone'
+}
+
+# -------------------------------------------------------------------------------------------- Parsec
+
+# with_parsec SLEEP: it runs only while it is measured.
+with_parsec() {
+    local threads found kind=ec remark='ECDSA'
+    start_parsec "$1"
+    if [[ $algorithm == PS256 ]]; then kind=rsa remark="PKCS1v15; asked for PSS it says $(parsec_load pss)"; fi
+    for threads in "${parsec_threads[@]}"; do
+        found=$(parsec_load sign --key "$kind" --threads "$threads" --seconds "$seconds")
+        record "parsec-$1ms" "$threads" "$(number per_second <<<"$found")" - "$(number p50_ms <<<"$found")" "$remark"
+    done
+    stop_parsec
+}
+
+start_parsec() {
+    parsec_toml "$1" >"$results/parsec/parsec.toml"
+    rm -f "$parsec_socket"
+    SOFTHSM2_CONF=$results/parsec/softhsm2.conf \
+        "$parsec" --config "$results/parsec/parsec.toml" &>"$results/parsec/log" &
+    parsec_pid=$!
+    local until=$((SECONDS + socket_wait_s))
+    while [[ ! -S $parsec_socket ]]; do
+        if ((SECONDS > until)) || ! kill -0 "$parsec_pid" 2>/dev/null; then
+            die "Parsec does not listen: $(tail -n 5 "$results/parsec/log")"
+        fi
+        sleep 0.05
+    done
+}
+
+stop_parsec() {
+    if [[ -z $parsec_pid ]]; then return; fi
+    kill -TERM "$parsec_pid" 2>/dev/null || true
+    wait "$parsec_pid" || say "Parsec ended with exit code $?: $(tail -n 5 "$results/parsec/log")"
+    parsec_pid=''
+}
+
+parsec_load() { PARSEC_SERVICE_ENDPOINT=unix:$parsec_socket "$load" "$@"; }
+
+# --------------------------------------------------------------------------------------- pkcs11-tool
+
+# pkcs11_tool LOOPS
+pkcs11_tool() {
+    local loop pids=() pid began took
+    openssl rand 32 >"$results/digest"
+    began=${EPOCHREALTIME/./}
+    for ((loop = 0; loop < $1; loop++)); do
+        tool_loop "$loop" >"$results/times-$loop" &
+        pids+=($!)
+    done
+    for pid in "${pids[@]}"; do wait "$pid" || die "pkcs11-tool failed: $(cat "$results"/tool-log-*)"; done
+    took=$((${EPOCHREALTIME/./} - began))
+    for ((loop = 0; loop < $1; loop++)); do check_signature "$loop"; done
+    # From microseconds to signatures in a second, and to the milliseconds of the median.
+    record pkcs11-tool "$1" "$(cat "$results"/times-* | awk -v took="$took" 'END { print NR / took * 1e6 }')" - \
+        "$(sort -n "$results"/times-* | awk '{ all[NR] = $1 } END { print all[int((NR + 1) / 2)] / 1e3 }')" \
+        'a process and a log-in for each'
+    rm "$results"/times-*
+}
+
+# Makes one signature after the other, and prints the microseconds that each took.
+tool_loop() {
+    local began ended until how=(--mechanism ECDSA --signature-format openssl)
+    if [[ $algorithm == PS256 ]]; then
+        how=(--mechanism RSA-PKCS-PSS --hash-algorithm SHA256 --mgf MGF1-SHA256 --salt-len 32)
+    fi
+    export SOFTHSM2_CONF=$development/softhsm2.conf USER_PIN
+    USER_PIN=$(<"$development/secrets/user-pin")
+    ended=${EPOCHREALTIME/./}
+    until=$((ended + seconds * 1000000))
+    while ((ended < until)); do
+        began=$ended
+        pkcs11-tool --module "$module" --token-label "$token_label" --login --pin env:USER_PIN \
+            --sign "${how[@]}" --label "$key" --input-file "$results/digest" \
+            --output-file "$results/signature-$1" &>"$results/tool-log-$1"
+        ended=${EPOCHREALTIME/./}
+        echo $((ended - began))
+    done
+}
+
+# The last one of a loop.
+check_signature() {
+    local how=()
+    if [[ $algorithm == PS256 ]]; then
+        how=(-pkeyopt digest:sha256 -pkeyopt rsa_padding_mode:pss -pkeyopt rsa_pss_saltlen:32)
+    fi
+    openssl pkeyutl -verify -certin -inkey "$development/pki/dsc/$key.pem" "${how[@]}" \
+        -in "$results/digest" -sigfile "$results/signature-$1" >/dev/null ||
+        die "a signature of pkcs11-tool does not verify"
+}
+
+# ------------------------------------------------------------------------------------------- signerd
+
+signerd() {
+    local found rate ratio took
+    found=$("$bin/bench" --rounds 1 --seconds "$seconds" --issuer "$key" 2>"$results/log") ||
+        die "bench failed: $(tail -n 5 "$results/log")"
+    found=${found##*$'\n'}
+    rate=$(number end_to_end_per_second <<<"$found")
+    ratio=$(number ratio <<<"$found")
+    took=$(number batch_seconds <<<"$found")
+    record signerd "$(number in_flight <<<"$found")" "$rate" "$(awk "BEGIN { print $rate / $ratio }")" - \
+        "batches of 2,000, each answered after $(printf '%.1f' "$took") s; judged, durable, verified"
+}
+
+main "$@"
