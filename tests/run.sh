@@ -11,10 +11,12 @@
 #   --nspawn      also a round of signing under a real systemd in a container; needs root
 #
 # Steps: packages format shell tidy deny systemd clippy docs build setup modules tests fuzz nspawn kills storms
-#        mutants bench
+#        mutants bench compare
 # "kills" is run by name alone: 10,000 kills of the daemon, or SIGNERD_KILLS, and a third of it on bad disks.
 # "storms" is run by name alone: 100,000 random faults of the HSM, or SIGNERD_STORMS, 1,000,000 corrupted
 # signatures, or SIGNERD_CORRUPTED, and a soak of 1,000,000 signatures, or SIGNERD_SOAK.
+# "compare" is run by name alone: signerd beside Parsec and a shell script, on the same SoftHSM. It fetches Parsec
+# from crates.io and builds it, once.
 # The first step that fails ends the run. What cannot be checked here is named by a line with SKIPPED.
 
 set -euo pipefail
@@ -83,7 +85,10 @@ step_packages() {
     fi
 }
 
-step_format() { cargo fmt --all --check; }
+step_format() {
+    cargo fmt --all --check
+    cargo fmt --check --manifest-path tests/compare/parsec/Cargo.toml
+}
 
 step_shell() {
     local scripts
@@ -282,13 +287,25 @@ step_nspawn() {
     tests/nspawn.sh
 }
 
-# It runs the binaries beside its own, so that all of them are built in the same profile.
 step_bench() {
+    build_release
+    "${CARGO_TARGET_DIR:-target}/release/bench"
+    "${CARGO_TARGET_DIR:-target}/release/bench" judging
+}
+
+# What is in the package of its own is checked here too: nobody else has its dependencies.
+step_compare() {
+    build_release
+    cargo clippy --manifest-path tests/compare/parsec/Cargo.toml --all-targets --locked --quiet \
+        --target-dir "${CARGO_TARGET_DIR:-target}/compare/parsec-load" -- -D warnings
+    tests/compare/compare.sh
+}
+
+# The benchmark runs the binaries beside its own, so that all of them are built in the same profile.
+build_release() {
     cargo build --release --workspace --bins --locked
     # The product as it is given away: what the tests ask of it is compiled out again.
     cargo build --release --bins --locked
-    "${CARGO_TARGET_DIR:-target}/release/bench"
-    "${CARGO_TARGET_DIR:-target}/release/bench" judging
 }
 
 main "$@"
