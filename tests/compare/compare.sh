@@ -14,11 +14,13 @@
 #   raw-one       the same in one process
 #   parsec-10ms   Parsec with its PKCS#11 provider, as it comes: 1, 2, 4 and 8 threads ask over its socket
 #   parsec-1ms    the same, but its listener sleeps for 1 ms instead of 10 when nobody waits
+#   parsec-pool   that, and it works with 8 threads instead of one for each core: 8 and 32 threads ask
 #   pkcs11-tool   a shell script: a process of OpenSC and a log-in for each signature, in one loop and in two
 #   signerd       certificates over mTLS: judged, in the durable ledger, every signature verified
 #
-# The raw loop runs between all of them, and each rate is given as a share of the mean of the raw loops
-# before and after it; signerd's by its own benchmark, which does the same. Parsec signs nothing by PSS, so
+# The raw loop runs between all measurements, and each rate is given as a share of the mean of the raw loops
+# before and after it; signerd's by its own benchmark, which does the same. Shares mean something on a quiet
+# machine: of a busy one a program of many threads gets more than the raw loop. Parsec signs nothing by PSS, so
 # under PS256 it signs by PKCS1v15, which costs the HSM the same.
 #
 # Parsec and its client are fetched from crates.io and built once, in target/compare. A table on standard
@@ -32,8 +34,12 @@ source "$(dirname "${BASH_SOURCE[0]}")/../../softhsm-setup.sh"
 export LC_ALL=C # there is a point in EPOCHREALTIME
 
 readonly parsec_version=1.5.0
-readonly parsec_threads=(1 2 4 8)
-readonly parsec_sleeps=(10 1) # of its listener, in ms; it comes with the first
+# Name, its listener's sleep in ms, its own threads (- as it comes), and how many ask.
+readonly parsec_settings=(
+    'parsec-10ms 10 - 1 2 4 8'
+    'parsec-1ms 1 - 1 2 4 8'
+    'parsec-pool 1 8 8 32'
+)
 readonly socket_wait_s=10
 
 main() {
@@ -45,6 +51,7 @@ main() {
     enter_results
     make_set_up
     make_parsec_token
+    ask_for_pss
     local round algorithm
     for ((round = 1; round <= rounds; round++)); do
         for algorithm in PS256 ES256; do
@@ -136,13 +143,14 @@ make_parsec_token() (
     token_report | sed -n 's/^ *serial num *: *//p' >serial
 )
 
-# parsec_toml SLEEP
+# parsec_toml SLEEP [THREADS]
 parsec_toml() {
     cat <<END
 [core_settings]
 allow_root = true # it runs as whoever starts this
 log_level = "warn"
 idle_listener_sleep_duration = $1
+${2:+thread_pool_size = $2}
 
 [listener]
 listener_type = "DomainSocket"
@@ -170,15 +178,19 @@ END
 
 # Measures all of them with the algorithm of the caller, from raw loop to raw loop.
 measure() {
-    local key=vn-moh sleep_ms
+    local key=vn-moh setting words callers
     if [[ $algorithm == ES256 ]]; then key=vn-moh-ec; fi
     raw raw "$loops"
     raw raw-one 1
-    for sleep_ms in "${parsec_sleeps[@]}"; do
-        with_parsec "$sleep_ms"
-        raw raw "$loops"
+    for setting in "${parsec_settings[@]}"; do
+        IFS=' ' read -r -a words <<<"$setting"
+        for callers in "${words[@]:3}"; do
+            with_parsec "${words[@]:0:3}" "$callers"
+            raw raw "$loops"
+        done
     done
     pkcs11_tool 1
+    raw raw "$loops"
     if ((loops > 1)); then pkcs11_tool "$loops"; fi
     raw raw "$loops"
     signerd
@@ -203,20 +215,25 @@ raw() {
 
 # -------------------------------------------------------------------------------------------- Parsec
 
-# with_parsec SLEEP: it runs only while it is measured.
+# with_parsec NAME SLEEP THREADS CALLERS: it runs only while it is measured.
 with_parsec() {
-    local threads found kind=ec remark='ECDSA'
-    start_parsec "$1"
-    if [[ $algorithm == PS256 ]]; then kind=rsa remark="PKCS1v15; asked for PSS it says $(parsec_load pss)"; fi
-    for threads in "${parsec_threads[@]}"; do
-        found=$(parsec_load sign --key "$kind" --threads "$threads" --seconds "$seconds")
-        record "parsec-$1ms" "$threads" "$(number per_second <<<"$found")" - "$(number p50_ms <<<"$found")" "$remark"
-    done
+    local found kind=ec remark='ECDSA'
+    if [[ $algorithm == PS256 ]]; then kind=rsa remark="PKCS1v15; asked for PSS it says $pss_answer"; fi
+    start_parsec "$2" "$3"
+    found=$(parsec_load sign --key "$kind" --threads "$4" --seconds "$seconds")
+    stop_parsec
+    record "$1" "$4" "$(number per_second <<<"$found")" - "$(number p50_ms <<<"$found")" "$remark"
+}
+
+ask_for_pss() {
+    start_parsec 10 -
+    pss_answer=$(parsec_load pss)
     stop_parsec
 }
 
+# start_parsec SLEEP THREADS
 start_parsec() {
-    parsec_toml "$1" >"$results/parsec/parsec.toml"
+    parsec_toml "$1" "${2/-/}" >"$results/parsec/parsec.toml"
     rm -f "$parsec_socket"
     SOFTHSM2_CONF=$results/parsec/softhsm2.conf \
         "$parsec" --config "$results/parsec/parsec.toml" &>"$results/parsec/log" &
