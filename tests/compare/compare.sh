@@ -20,11 +20,12 @@
 #
 # The raw loop runs between all measurements, and each rate is given as a share of the mean of the raw loops
 # before and after it; signerd's by its own benchmark, which does the same. Shares mean something on a quiet
-# machine: of a busy one a program of many threads gets more than the raw loop. Parsec signs nothing by PSS, so
+# machine: of a busy one a program of many threads gets more than the raw loop. There the processor time of a
+# signature says more, that of its caller included. Parsec signs nothing by PSS, so
 # under PS256 it signs by PKCS1v15, which costs the HSM the same.
 #
 # Parsec and its client are fetched from crates.io and built once, in target/compare. A table on standard
-# output, a line of JSON, and for each algorithm signerd's share as a multiple of Parsec's best.
+# output, a line of JSON, and for each algorithm signerd's share as a multiple of Parsec's best in each setting.
 
 set -euo pipefail
 
@@ -196,7 +197,7 @@ measure() {
     signerd
 }
 
-# record WHO CALLERS PER-SECOND RAW P50-MS REMARK: what is not known is "-", and RAW then that around it.
+# record WHO CALLERS PER-SECOND RAW P50-MS CPU-US REMARK: what is not known is "-", and RAW then that around it.
 record() {
     local IFS=$'\t'
     printf '%s\t%s\n' "$algorithm" "$*" >>"$results/lines"
@@ -205,24 +206,37 @@ record() {
 # number NAME: prints the number of that name in the JSON on standard input, or the median of that name.
 number() { sed -n "s/.*\"$1\":\({[^}]*\"median\":\)\{0,1\}\([-+0-9.eE]\{1,\}\).*/\2/p"; }
 
+# Runs a command with its output in $results/output, and sets "cpu" to the microseconds of processor time
+# that it took with all it started.
+timed() {
+    local TIMEFORMAT='%U %S'
+    { time "$@" >"$results/output" 2>"$results/log"; } 2>"$results/time" ||
+        die "$(basename "$1") failed: $(tail -n 5 "$results/log")"
+    cpu=$(awk '{ printf "%d", ($1 + $2) * 1e6 }' "$results/time")
+}
+
+# The number of that name in what the last command said.
+found() { number "$1" <"$results/output"; }
+
 # raw WHO PROCESSES
 raw() {
-    local found
-    found=$("$bin/ceiling" --config "$development/hsm.toml" --key "$key" --processes "$2" --sessions 1 \
-        --seconds "$seconds")
-    record "$1" "$2" "$(number per_second <<<"$found")" - - 'the HSM alone'
+    timed "$bin/ceiling" --config "$development/hsm.toml" --key "$key" --processes "$2" --sessions 1 \
+        --seconds "$seconds"
+    record "$1" "$2" "$(found per_second)" - - $((cpu / $(found signatures))) 'the HSM alone'
 }
 
 # -------------------------------------------------------------------------------------------- Parsec
 
 # with_parsec NAME SLEEP THREADS CALLERS: it runs only while it is measured.
 with_parsec() {
-    local found kind=ec remark='ECDSA'
+    local kind=ec remark='ECDSA' before service
     if [[ $algorithm == PS256 ]]; then kind=rsa remark="PKCS1v15; asked for PSS it says $pss_answer"; fi
     start_parsec "$2" "$3"
-    found=$(parsec_load sign --key "$kind" --threads "$4" --seconds "$seconds")
+    before=$(parsec_cpu)
+    timed parsec_load sign --key "$kind" --threads "$4" --seconds "$seconds"
+    service=$(($(parsec_cpu) - before))
     stop_parsec
-    record "$1" "$4" "$(number per_second <<<"$found")" - "$(number p50_ms <<<"$found")" "$remark"
+    record "$1" "$4" "$(found per_second)" - "$(found p50_ms)" $(((cpu + service) / $(found signatures))) "$remark"
 }
 
 ask_for_pss() {
@@ -254,35 +268,42 @@ stop_parsec() {
     parsec_pid=''
 }
 
+# Microseconds of processor time that the service has had.
+parsec_cpu() { awk -v tick="$(getconf CLK_TCK)" '{ printf "%d", ($14 + $15) / tick * 1e6 }' "/proc/$parsec_pid/stat"; }
+
 parsec_load() { PARSEC_SERVICE_ENDPOINT=unix:$parsec_socket "$load" "$@"; }
 
 # --------------------------------------------------------------------------------------- pkcs11-tool
 
 # pkcs11_tool LOOPS
 pkcs11_tool() {
-    local id loop pids=() began took failed remark='a process and a log-in for each'
+    local id loop began took failed rate p50 remark='a process and a log-in for each'
     export SOFTHSM2_CONF=$development/softhsm2.conf
     id=$(key_id)
     openssl rand 32 >"$results/digest"
     began=${EPOCHREALTIME/./}
-    for ((loop = 0; loop < $1; loop++)); do
-        tool_loop "$loop" >"$results/times-$loop" &
-        pids+=($!)
-    done
-    wait "${pids[@]}"
+    timed tool_loops "$1"
     took=$((${EPOCHREALTIME/./} - began))
     for ((loop = 0; loop < $1; loop++)); do
         check_signature "$loop" || die "loop $loop of pkcs11-tool: $(tail -n 5 "$results/tool-log-$loop")"
     done
-    sort -n "$results"/times-* >"$results/times"
-    rm "$results"/times-*
-    failed=$(grep -c failed "$results/times") || true
-    if ((failed)); then remark+="; $failed of $(wc -l <"$results/times") found no token or no PIN"; fi
-    # From microseconds to signatures in a second, and to the milliseconds of the median.
-    grep -v failed "$results/times" | awk -v took="$took" '
+    failed=$(grep -c failed "$results/output") || true
+    if ((failed)); then remark+="; $failed of $(wc -l <"$results/output") found no token or no PIN"; fi
+    # Of microseconds for each: signatures in a second, the milliseconds of the median, and what each cost.
+    grep -v failed "$results/output" | sort -n | awk -v took="$took" -v cpu="$cpu" '
         { all[NR] = $1 }
-        END { print NR / took * 1e6, all[int((NR + 1) / 2)] / 1e3 }' >"$results/tool"
-    record pkcs11-tool "$1" "$(cut -d ' ' -f 1 "$results/tool")" - "$(cut -d ' ' -f 2 "$results/tool")" "$remark"
+        END { print NR / took * 1e6, all[int((NR + 1) / 2)] / 1e3, int(cpu / NR) }' >"$results/tool"
+    read -r rate p50 cpu <"$results/tool"
+    record pkcs11-tool "$1" "$rate" - "$p50" "$cpu" "$remark"
+}
+
+tool_loops() {
+    local loop pids=()
+    for ((loop = 0; loop < $1; loop++)); do
+        tool_loop "$loop" &
+        pids+=($!)
+    done
+    wait "${pids[@]}"
 }
 
 # pkcs11-tool signs with the key of an id; a label it does not heed.
@@ -325,15 +346,12 @@ check_signature() {
 # ------------------------------------------------------------------------------------------- signerd
 
 signerd() {
-    local found rate ratio took
-    found=$("$bin/bench" --rounds 1 --seconds "$seconds" --issuer "$key" 2>"$results/log") ||
-        die "bench failed: $(tail -n 5 "$results/log")"
-    found=${found##*$'\n'}
-    rate=$(number end_to_end_per_second <<<"$found")
-    ratio=$(number ratio <<<"$found")
-    took=$(number batch_seconds <<<"$found")
-    record signerd "$(number in_flight <<<"$found")" "$rate" "$(awk "BEGIN { print $rate / $ratio }")" - \
-        "batches of 2,000, each answered after $(printf '%.1f' "$took") s; judged, durable, verified"
+    local rate cpu
+    timed "$bin/bench" --rounds 1 --seconds "$seconds" --issuer "$key"
+    rate=$(found end_to_end_per_second)
+    cpu=$(awk "BEGIN { printf \"%d\", $(found front_cpu_micros) + $(found workers_cpu_micros) + $(found client_cpu_micros) }")
+    record signerd "$(found in_flight)" "$rate" "$(awk "BEGIN { print $rate / $(found ratio) }")" - "$cpu" \
+        "batches of 2,000, each answered after $(printf '%.1f' "$(found batch_seconds)") s; judged, durable, verified"
 }
 
 main "$@"
