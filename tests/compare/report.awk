@@ -92,8 +92,8 @@ function object(what, row) {
     return sprintf("{\"median\":%g,\"min\":%g,\"max\":%g}", median(what, row), least(what, row), most(what, row))
 }
 
-# signerd's share as a multiple of the best of each setting of Parsec, and why it is not twice that where it
-# cannot be.
+# signerd's share as a multiple of the best of each setting of Parsec, also by processor time, and why it is not
+# twice that where it cannot be.
 function compare(ours,    row, who, best) {
     for (row = 1; row <= rows; row++) {
         if (row_algorithm[row] != row_algorithm[ours] || row_who[row] !~ /^parsec/) continue
@@ -106,9 +106,9 @@ function compare(ours,    row, who, best) {
 
 function comparison(ours, theirs,    share, text) {
     share = median("share", theirs)
-    text = sprintf("%s: signerd %.3f of the raw loop, %s at best %.3f (%d callers): %.2f times",
+    text = sprintf("%s: signerd %.3f of the raw loop, %s at best %.3f (%d callers): %.2f times, by processor time %.2f",
         row_algorithm[ours], median("share", ours), row_who[theirs], share, row_callers[theirs],
-        median("share", ours) / share)
+        median("share", ours) / share, median("cpu", theirs) / median("cpu", ours))
     if (share > 0.5) text = text sprintf("; the raw loop itself is only %.2f times that", 1 / share)
     return text
 }
