@@ -278,7 +278,7 @@ parsec_load() { PARSEC_SERVICE_ENDPOINT=unix:$parsec_socket "$load" "$@"; }
 # pkcs11_tool LOOPS
 pkcs11_tool() {
     local id loop began took failed rate p50 remark='a process and a log-in for each'
-    export SOFTHSM2_CONF=$development/softhsm2.conf
+    local -x SOFTHSM2_CONF=$development/softhsm2.conf
     id=$(key_id)
     openssl rand 32 >"$results/digest"
     began=${EPOCHREALTIME/./}
