@@ -262,7 +262,7 @@ start_parsec() {
 }
 
 stop_parsec() {
-    if [[ -z $parsec_pid ]]; then return; fi
+    if [[ -z $parsec_pid ]]; then return 0; fi # in a trap it would return what the program ends with
     kill -TERM "$parsec_pid" 2>/dev/null || true
     wait "$parsec_pid" || say "Parsec ended with exit code $?: $(tail -n 5 "$results/parsec/log")"
     parsec_pid=''
