@@ -2,10 +2,11 @@
 //!
 //! In go whole requests; out come chunks for workers that have room, and the chunks come back
 //! signed, or unsigned from a worker that was lost. Requests take turns chunk by chunk, and small ones
-//! have turns of their own, so that a single certificate waits for one chunk of a big batch. Chunks are sized by the measured time of a signature, and become
-//! smaller towards the end of a request, so that all workers finish it together. It promises that a
-//! digest is with one worker at a time and that signatures keep the order of the digests. It knows
-//! no socket, no clock and no runtime beyond the channel of the answer.
+//! have turns of their own, so that a single certificate waits for one chunk of a big batch. Chunks are sized
+//! by the measured time of a signature, and those of a request behind which nobody waits become smaller
+//! towards its end, so that all workers finish it together. It promises that a digest is with one worker at a
+//! time and that signatures keep the order of the digests. It knows no socket, no clock and no runtime beyond
+//! the channel of the answer.
 
 use std::collections::HashMap;
 use std::collections::VecDeque;
@@ -159,7 +160,9 @@ impl Dispatch {
             Some(returned) => returned,
             None => {
                 let left = request.digests.len().saturating_sub(request.fresh_from);
-                let size = chunk_size(left, self.lanes, self.pace.get(&request.key).copied());
+                // Where others wait, they fill the lanes that this one leaves empty.
+                let lanes = self.turns.is_empty().then_some(self.lanes);
+                let size = chunk_size(left, lanes, self.pace.get(&request.key).copied());
                 let end = request.fresh_from.saturating_add(size.min(left));
                 let range = request.fresh_from..end;
                 request.fresh_from = end;
@@ -232,8 +235,8 @@ impl Dispatch {
     }
 }
 
-/// A share of what is left for every lane, twice over, within what the pace allows.
-fn chunk_size(left: usize, lanes: usize, pace: Option<Duration>) -> usize {
+/// What is left, or a share of it for each of these lanes, twice over; within what the pace allows.
+fn chunk_size(left: usize, lanes: Option<usize>, pace: Option<Duration>) -> usize {
     let by_pace = match pace {
         Some(each) if !each.is_zero() => {
             let count = CHUNK_DURATION.as_nanos().checked_div(each.as_nanos()).unwrap_or(1);
@@ -242,8 +245,8 @@ fn chunk_size(left: usize, lanes: usize, pace: Option<Duration>) -> usize {
         // Nothing is known about this key yet: begin small, the first answers teach the pace.
         _ => CHUNK_DIGESTS_MIN,
     };
-    let share = left.div_ceil(lanes.saturating_mul(2).max(1)).max(CHUNK_DIGESTS_MIN);
-    share.min(by_pace)
+    let share = lanes.map_or(left, |lanes| left.div_ceil(lanes.saturating_mul(2).max(1)));
+    share.max(CHUNK_DIGESTS_MIN).min(by_pace)
 }
 
 #[cfg(test)]
@@ -328,13 +331,15 @@ mod tests {
 
     #[test]
     fn chunks_fit_the_pace_and_the_end() {
-        // Slow keys get small chunks, fast ones large ones, and the end of a batch is shared out.
+        // Slow keys get small chunks, fast ones large ones, and the end of the last batch is shared out.
         let ms = Duration::from_millis;
-        assert_eq!(chunk_size(3000, 2, Some(Duration::from_micros(650))), 30);
-        assert_eq!(chunk_size(3000, 2, Some(Duration::from_micros(60))), 64);
-        assert_eq!(chunk_size(3000, 2, Some(ms(700))), 1);
-        assert_eq!(chunk_size(40, 2, Some(Duration::from_micros(60))), 10);
-        assert_eq!(chunk_size(3, 2, Some(Duration::from_micros(60))), 4);
-        assert_eq!(chunk_size(3000, 2, None), 4);
+        assert_eq!(chunk_size(40, None, Some(Duration::from_micros(60))), 40);
+        assert_eq!(chunk_size(40, None, Some(ms(2))), 10);
+        assert_eq!(chunk_size(3000, Some(2), Some(Duration::from_micros(650))), 30);
+        assert_eq!(chunk_size(3000, Some(2), Some(Duration::from_micros(60))), 64);
+        assert_eq!(chunk_size(3000, Some(2), Some(ms(700))), 1);
+        assert_eq!(chunk_size(40, Some(2), Some(Duration::from_micros(60))), 10);
+        assert_eq!(chunk_size(3, Some(2), Some(Duration::from_micros(60))), 4);
+        assert_eq!(chunk_size(3000, Some(2), None), 4);
     }
 }

@@ -52,6 +52,11 @@ impl Turns {
         self.queue(if is_small { Size::Small } else { Size::Large }).pop_front()
     }
 
+    /// Whether nobody stands in a queue.
+    pub(super) fn is_empty(&self) -> bool {
+        self.small.is_empty() && self.large.is_empty()
+    }
+
     /// Takes a request out of its queue, if it stands in one.
     pub(super) fn remove(&mut self, request: u64) {
         self.small.retain(|id| *id != request);

@@ -10,11 +10,6 @@ use std::io::Write;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _,
-    RSA_PSS_2048_8192_SHA256, RSA_PSS_SHA256, RsaKeyPair, UnparsedPublicKey, VerificationAlgorithm,
-};
 use data_encoding::{BASE64, HEXLOWER, HEXUPPER};
 use policy::{Place, Policy, Registry, Selection};
 use rcgen::{CertificateParams, Issuer, KeyPair, RsaKeySize, SerialNumber};
@@ -29,8 +24,7 @@ use signerd::wire::{record, request};
 use signerd_tests::record::now;
 use signerd_tests::{Evidence, Person, Setup};
 
-use crate::Outcome;
-use crate::cpu;
+use crate::{Outcome, bare, cpu};
 
 const RECORDS: usize = 1_000;
 const UNITS: usize = 12_000;
@@ -57,8 +51,8 @@ pub(crate) fn run(rounds: usize) -> Outcome<()> {
     for _ in 0..rounds {
         figures.verified.push(per_record(|| judge(&verified, &batch))?);
         figures.bare.push(per_record(|| judge(&bare, &unsigned))?);
-        figures.p256.push(p256()?);
-        figures.rsa.push(rsa()?);
+        figures.p256.push(bare::p256(1)?);
+        figures.rsa.push(bare::rsa(1)?);
     }
     figures.registry = registry()?;
     figures.write(&mut std::io::stdout().lock())
@@ -205,41 +199,6 @@ fn per_record(mut judge: impl FnMut() -> Outcome<()>) -> Outcome<Cost> {
     let (wall, cpu) = (begin.elapsed(), cpu::own()? - cpu_begin);
     let micros = |time: Duration| time.as_secs_f64() * 1e6 / f64::from(records);
     Ok(Cost { cpu: micros(cpu), wall: micros(wall) })
-}
-
-fn p256() -> Outcome<f64> {
-    let pkcs8 = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING)?;
-    let signature = pkcs8.sign(&SystemRandom::new(), MESSAGE)?;
-    verification(&ECDSA_P256_SHA256_FIXED, pkcs8.public_key().as_ref(), signature.as_ref())
-}
-
-fn rsa() -> Outcome<f64> {
-    let key = RsaKeyPair::generate(aws_lc_rs::rsa::KeySize::Rsa2048)?;
-    let mut signature = vec![0; key.public_modulus_len()];
-    key.sign(&RSA_PSS_SHA256, &SystemRandom::new(), MESSAGE, &mut signature)?;
-    verification(&RSA_PSS_2048_8192_SHA256, key.public_key().as_ref(), &signature)
-}
-
-/// About as long as what is signed.
-const MESSAGE: &[u8] = &[0x5A; 600];
-
-/// Processor time of one bare verification, in µs, the key parsed once as the product has it.
-fn verification(
-    algorithm: &'static dyn VerificationAlgorithm,
-    key: &[u8],
-    signature: &[u8],
-) -> Outcome<f64> {
-    let key = aws_lc_rs::signature::ParsedPublicKey::new(algorithm, key)
-        .or_else(|_| UnparsedPublicKey::new(algorithm, key).parse())?;
-    let (begin, cpu_begin) = (Instant::now(), cpu::own()?);
-    let mut times = 0_u32;
-    while begin.elapsed() < Duration::from_millis(500) {
-        for _ in 0..100 {
-            key.verify_sig(black_box(MESSAGE), black_box(signature))?;
-        }
-        times += 100;
-    }
-    Ok((cpu::own()? - cpu_begin).as_secs_f64() * 1e6 / f64::from(times))
 }
 
 /// A country of units, each with a certificate of its own.

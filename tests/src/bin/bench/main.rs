@@ -14,6 +14,7 @@
 //! client costs little; what it costs is measured too. The time of a round is all of its time: from
 //! the first byte sent to the last byte of the last answer.
 
+mod bare;
 mod cpu;
 mod judging;
 mod ledger;

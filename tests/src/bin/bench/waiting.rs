@@ -29,7 +29,7 @@ const SLOW: Duration = Duration::from_millis(2);
 /// Sessions of one worker that are tried with it.
 const SESSIONS: [usize; 4] = [1, 2, 4, 8];
 /// Batches for each of these sessions.
-const BATCHES_OF_A_SESSION: usize = 4;
+const BATCHES_OF_A_SESSION: usize = 8;
 /// Batches at once with it.
 const IN_FLIGHT: usize = 4;
 /// Single certificates, one after the other.
