@@ -124,10 +124,16 @@ fn unsafe_elsewhere(sources: &[Source]) -> Vec<Fault> {
     faults
 }
 
-/// Words that say "not finished".
+/// Words that say "not finished", also of a merge.
 fn unfinished(sources: &[Source]) -> Vec<Fault> {
     // Written apart, or this file would be the first to offend.
-    let needles = [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("XX", "X:")];
+    let needles = [
+        concat!("TO", "DO"),
+        concat!("FIX", "ME"),
+        concat!("XX", "X:"),
+        concat!("<<<<", "<<<"),
+        concat!(">>>>", ">>>"),
+    ];
     containing(sources, &needles, |path| path == "LICENSE", "finish it or open an issue")
 }
 
@@ -224,8 +230,8 @@ fn unsafe_code_stays_at_home() {
 #[test]
 fn nothing_is_unfinished() {
     report(&unfinished(&project().unwrap()));
-    let text = concat!("// TO", "DO: more\n// FIX", "ME\nmastodon TODOS\n");
-    finds(2, &unfinished(&made_up(&[("a.sh", text)])));
+    let text = concat!("// TO", "DO: more\n// FIX", "ME\nmastodon TODOS\n<<<<", "<<< HEAD\n");
+    finds(3, &unfinished(&made_up(&[("a.sh", text)])));
 }
 
 // No file names a folder of one machine or a host of a registry.
