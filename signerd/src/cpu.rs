@@ -44,10 +44,12 @@ impl Length {
     /// Of what has a signature to be verified for each of so many records or certificates.
     #[must_use]
     pub const fn of_items(items: usize) -> Self {
-        match items {
-            0..=MOMENT_ITEMS => Self::Moment,
-            0..=SHORT_ITEMS => Self::Short,
-            _ => Self::Long,
+        if items <= MOMENT_ITEMS {
+            Self::Moment
+        } else if items <= SHORT_ITEMS {
+            Self::Short
+        } else {
+            Self::Long
         }
     }
 
