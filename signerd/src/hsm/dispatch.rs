@@ -290,14 +290,15 @@ mod tests {
 
     #[test]
     fn requests_take_turns() {
-        // A small batch gets its chunk right after one chunk of the big batch before it.
+        // Large requests get a chunk each in turn; a small one comes next, before those that came before it.
         let mut dispatch = Dispatch::new(4, 2);
         let now = Instant::now();
-        let _big = dispatch.submit("k", digests(3000), now).unwrap();
+        let _first = dispatch.submit("k", digests(3000), now).unwrap();
+        let _second = dispatch.submit("k", digests(3000), now).unwrap();
+        let mut next = |dispatch: &mut Dispatch| dispatch.pull(now).unwrap().request;
+        assert_eq!([next(&mut dispatch), next(&mut dispatch), next(&mut dispatch)], [0, 1, 0]);
         let _small = dispatch.submit("k", digests(2), now).unwrap();
-        assert_eq!(dispatch.pull(now).unwrap().request, 0);
-        assert_eq!(dispatch.pull(now).unwrap().request, 1);
-        assert_eq!(dispatch.pull(now).unwrap().request, 0);
+        assert_eq!([next(&mut dispatch), next(&mut dispatch), next(&mut dispatch)], [2, 1, 0]);
     }
 
     #[test]
