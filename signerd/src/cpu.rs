@@ -2,10 +2,10 @@
 //!
 //! Verifying, judging and packing take milliseconds per batch. They run on threads of their own, one per core
 //! for [short](Length::Short) work and one per core for [long](Length::Long) work, and the network threads only
-//! wait for them. Within a kind what came first is done first; between the two the kernel shares the
-//! processor out, so that a few certificates, and a chunk that the HSM has signed, do not wait until a
-//! thousand records are judged. What takes only a [moment](Length::Moment) is done where it is: waking another
-//! thread and being woken takes as long. All these threads step back behind the others. Nothing that blocks on a disk, a lock or the HSM belongs here.
+//! wait for them. Between the two kinds the kernel shares the processor out, so that a few certificates, and a
+//! chunk that the HSM has signed, do not wait until a thousand records are judged. What takes only a
+//! [moment](Length::Moment) is done where it is: waking another thread and being woken takes as long. All these
+//! threads step back behind the others. Nothing that blocks on a disk, a lock or the HSM belongs here.
 
 use std::sync::LazyLock;
 

@@ -309,8 +309,9 @@ async fn certified(
 
 async fn replay(app: &Issuing, batch: &Batch, sealed: Vec<u8>) -> Result<Answer, IssueError> {
     let (keys, body) = (Arc::clone(&batch.keys), batch.body.clone());
-    let body =
-        cpu::run(Length::of_bytes(sealed.len()), move || keys.unseal(&body, &sealed)).await??;
+    // The body is digested for it.
+    let length = Length::of_bytes(body.len().saturating_add(sealed.len()));
+    let body = cpu::run(length, move || keys.unseal(&body, &sealed)).await??;
     app.metrics.replays.inc();
     Ok(Answer { body, replayed: true })
 }
@@ -382,7 +383,9 @@ impl Batch {
 
     async fn seal(&self, answer: &[u8]) -> Result<Vec<u8>, IssueError> {
         let (keys, body, answer) = (Arc::clone(&self.keys), self.body.clone(), answer.to_vec());
-        Ok(cpu::run(Length::of_bytes(answer.len()), move || keys.seal(&body, &answer)).await??)
+        // The body is digested for it.
+        let length = Length::of_bytes(body.len().saturating_add(answer.len()));
+        Ok(cpu::run(length, move || keys.seal(&body, &answer)).await??)
     }
 }
 

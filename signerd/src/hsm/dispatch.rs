@@ -2,11 +2,11 @@
 //!
 //! In go whole requests; out come chunks for workers that have room, and the chunks come back
 //! signed, or unsigned from a worker that was lost. Requests take turns chunk by chunk, and small ones
-//! have turns of their own, so that a single certificate waits for one chunk of a big batch. Chunks are sized
-//! by the measured time of a signature, and those of a request behind which nobody waits become smaller
-//! towards its end, so that all workers finish it together. It promises that a digest is with one worker at a
-//! time and that signatures keep the order of the digests. It knows no socket, no clock and no runtime beyond
-//! the channel of the answer.
+//! have turns of their own, so that a single certificate waits for what the workers have in hand and not for
+//! the end of a big batch. Chunks are sized by the measured time of a signature, and become smaller where little
+//! waits, so that all workers have some of it and finish it together. It promises that a digest is with one
+//! worker at a time and that signatures keep the order of the digests. It knows no socket, no clock and no
+//! runtime beyond the channel of the answer.
 
 use std::collections::HashMap;
 use std::collections::VecDeque;
@@ -82,8 +82,13 @@ impl Request {
         Size::of(self.digests.len())
     }
 
+    /// Digests that were never handed out.
+    fn fresh(&self) -> usize {
+        self.digests.len().saturating_sub(self.fresh_from)
+    }
+
     fn has_work(&self) -> bool {
-        !self.returned.is_empty() || self.fresh_from < self.digests.len()
+        !self.returned.is_empty() || self.fresh() > 0
     }
 }
 
@@ -154,15 +159,15 @@ impl Dispatch {
     /// The next chunk for a worker that has room.
     pub(super) fn pull(&mut self, now: Instant) -> Option<Chunk> {
         let id = self.turns.next()?;
+        let waiting = self.requests.values().map(Request::fresh).fold(0, usize::saturating_add);
         let request = self.requests.get_mut(&id)?;
         let waited = (request.fresh_from == 0).then(|| now.duration_since(request.since));
         let (range, losses) = match request.returned.pop_front() {
             Some(returned) => returned,
             None => {
-                let left = request.digests.len().saturating_sub(request.fresh_from);
-                // Where others wait, they fill the lanes that this one leaves empty.
-                let lanes = self.turns.is_empty().then_some(self.lanes);
-                let size = chunk_size(left, lanes, self.pace.get(&request.key).copied());
+                let left = request.fresh();
+                let pace = self.pace.get(&request.key).copied();
+                let size = chunk_size(waiting, self.lanes, pace);
                 let end = request.fresh_from.saturating_add(size.min(left));
                 let range = request.fresh_from..end;
                 request.fresh_from = end;
@@ -200,7 +205,7 @@ impl Dispatch {
         }
     }
 
-    /// Takes back a chunk whose worker was lost; it is the next one in turn.
+    /// Takes back a chunk whose worker was lost; it is its request's next one.
     pub(super) fn give_back(&mut self, chunk: &Chunk) {
         let losses = chunk.losses.saturating_add(1);
         if losses > CHUNK_LOSSES_MAX {
@@ -235,8 +240,8 @@ impl Dispatch {
     }
 }
 
-/// What is left, or a share of it for each of these lanes, twice over; within what the pace allows.
-fn chunk_size(left: usize, lanes: Option<usize>, pace: Option<Duration>) -> usize {
+/// A share for every lane, twice over, of all that waits, within what the pace allows.
+fn chunk_size(waiting: usize, lanes: usize, pace: Option<Duration>) -> usize {
     let by_pace = match pace {
         Some(each) if !each.is_zero() => {
             let count = CHUNK_DURATION.as_nanos().checked_div(each.as_nanos()).unwrap_or(1);
@@ -245,8 +250,8 @@ fn chunk_size(left: usize, lanes: Option<usize>, pace: Option<Duration>) -> usiz
         // Nothing is known about this key yet: begin small, the first answers teach the pace.
         _ => CHUNK_DIGESTS_MIN,
     };
-    let share = lanes.map_or(left, |lanes| left.div_ceil(lanes.saturating_mul(2).max(1)));
-    share.max(CHUNK_DIGESTS_MIN).min(by_pace)
+    let share = waiting.div_ceil(lanes.saturating_mul(2).max(1)).max(CHUNK_DIGESTS_MIN);
+    share.min(by_pace)
 }
 
 #[cfg(test)]
@@ -295,7 +300,7 @@ mod tests {
         let now = Instant::now();
         let _first = dispatch.submit("k", digests(3000), now).unwrap();
         let _second = dispatch.submit("k", digests(3000), now).unwrap();
-        let mut next = |dispatch: &mut Dispatch| dispatch.pull(now).unwrap().request;
+        let next = |dispatch: &mut Dispatch| dispatch.pull(now).unwrap().request;
         assert_eq!([next(&mut dispatch), next(&mut dispatch), next(&mut dispatch)], [0, 1, 0]);
         let _small = dispatch.submit("k", digests(2), now).unwrap();
         assert_eq!([next(&mut dispatch), next(&mut dispatch), next(&mut dispatch)], [2, 1, 0]);
@@ -332,15 +337,13 @@ mod tests {
 
     #[test]
     fn chunks_fit_the_pace_and_the_end() {
-        // Slow keys get small chunks, fast ones large ones, and the end of the last batch is shared out.
+        // Slow keys get small chunks, fast ones large ones, and what little is left is shared out.
         let ms = Duration::from_millis;
-        assert_eq!(chunk_size(40, None, Some(Duration::from_micros(60))), 40);
-        assert_eq!(chunk_size(40, None, Some(ms(2))), 10);
-        assert_eq!(chunk_size(3000, Some(2), Some(Duration::from_micros(650))), 30);
-        assert_eq!(chunk_size(3000, Some(2), Some(Duration::from_micros(60))), 64);
-        assert_eq!(chunk_size(3000, Some(2), Some(ms(700))), 1);
-        assert_eq!(chunk_size(40, Some(2), Some(Duration::from_micros(60))), 10);
-        assert_eq!(chunk_size(3, Some(2), Some(Duration::from_micros(60))), 4);
-        assert_eq!(chunk_size(3000, Some(2), None), 4);
+        assert_eq!(chunk_size(3000, 2, Some(Duration::from_micros(650))), 30);
+        assert_eq!(chunk_size(3000, 2, Some(Duration::from_micros(60))), 64);
+        assert_eq!(chunk_size(3000, 2, Some(ms(700))), 1);
+        assert_eq!(chunk_size(40, 2, Some(Duration::from_micros(60))), 10);
+        assert_eq!(chunk_size(3, 2, Some(Duration::from_micros(60))), 4);
+        assert_eq!(chunk_size(3000, 2, None), 4);
     }
 }

@@ -2,9 +2,9 @@
 //!
 //! [`run`] is the whole life of one place in the pool. It waits for its turn at the start gate,
 //! gets a worker, waits for its Hello, and then keeps it fed with a second chunk for each session, so that
-//! none waits for the round trip, nor for this process where that has to wait for the processor. Chunks of a lost worker go back to the dispatch at
-//! once. It promises that a stopped or mute worker is noticed within the deadline of one call, and
-//! that after a refused PIN nothing is tried until the latch is gone.
+//! none waits for the round trip, nor for this process where that has to wait for the processor. Chunks of a
+//! lost worker go back to the dispatch at once. It promises that a stopped or mute worker is noticed within the
+//! deadline of one call, and that after a refused PIN nothing is tried until the latch is gone.
 
 use std::collections::HashMap;
 use std::io;

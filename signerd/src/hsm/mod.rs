@@ -45,7 +45,6 @@ pub use error::Retry;
 pub use ipc::FaultKind;
 pub use latch::clear_pin_latch;
 pub use pool::Pool;
-pub use pool::Turn;
 
 /// What the pool tells whoever counts; every method does nothing unless overridden.
 ///

@@ -13,7 +13,6 @@ use std::time::Instant;
 
 use hsm_config::HsmConfig;
 use tokio::sync::Notify;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::Semaphore;
 use tokio::sync::oneshot;
 use tokio::sync::watch;
@@ -31,27 +30,12 @@ use super::ipc::DIGEST_BYTES;
 use super::link;
 use super::turns::Size;
 
-/// Large batches that are signed at the same time: while the one ends, the other keeps the token busy.
-const TURNS_MIN: usize = 2;
-/// How many chunks can be signed at the same time for each of them, where there are more: what a batch has at
-/// the HSM gives so many of them a chunk to sign and one in hand.
-const LANES_OF_A_TURN: usize = 16;
-
 /// All workers of the front; clones share them.
 #[derive(Clone)]
 pub struct Pool {
     shared: Arc<Shared>,
-    /// Places of large batches, whose ends are spread over time: all at once they would all be judged at once,
-    /// while the token has nothing to do.
-    turns: Arc<Semaphore>,
     links: Arc<Mutex<Vec<JoinHandle<()>>>>,
 }
-
-/// A large batch's turn to be signed, until it is dropped.
-#[derive(Debug)]
-pub struct Turn(
-    #[expect(dead_code, reason = "held, and given back when it is dropped")] OwnedSemaphorePermit,
-);
 
 /// What the pool and its links share.
 pub(super) struct Shared {
@@ -122,9 +106,9 @@ impl Pool {
         let runtime = tokio::runtime::Handle::try_current().map_err(|_| HsmError::NoRuntime)?;
         let workers = config.workers();
         let lanes = workers.saturating_mul(config.sessions());
-        // Enough to keep every lane busy, and few enough that a request that entered is done long before its
-        // deadline, however many wait outside.
-        let window = lanes.saturating_mul(2).saturating_add(2);
+        // Enough to keep every lane busy, and few enough in both windows together that a request that entered is
+        // done long before its deadline, however many wait outside.
+        let window = lanes.saturating_add(1);
         let shared = Arc::new(Shared {
             dispatch: Mutex::new(Dispatch::new(config.queue_max(), lanes)),
             places: Semaphore::new(config.queue_max()),
@@ -144,21 +128,7 @@ impl Pool {
         });
         let links =
             (0..workers).map(|slot| runtime.spawn(link::run(slot, Arc::clone(&shared)))).collect();
-        let turns = Arc::new(Semaphore::new(TURNS_MIN.max(lanes / LANES_OF_A_TURN)));
-        Ok(Self { shared, turns, links: Arc::new(Mutex::new(links)) })
-    }
-
-    /// Waits for a large batch's turn; who came first is first.
-    ///
-    /// # Errors
-    /// [`HsmError::Unavailable`], [`HsmError::Deadline`] or [`HsmError::PinLatched`] where nobody signs.
-    pub async fn turn(&self) -> Result<Turn, HsmError> {
-        tokio::select! {
-            turn = Arc::clone(&self.turns).acquire_owned() => {
-                turn.map(Turn).map_err(|_| HsmError::Closed)
-            }
-            error = self.outage() => Err(error),
-        }
+        Ok(Self { shared, links: Arc::new(Mutex::new(links)) })
     }
 
     /// Signs SHA-256 digests with a configured key; the signatures are in the order of the digests.
@@ -177,13 +147,14 @@ impl Pool {
         if digests.is_empty() {
             return Ok(Vec::new());
         }
+        let since = Instant::now();
         let overloaded = |_| HsmError::Overloaded { queue_max: self.shared.config.queue_max() };
         let _place = self.shared.places.try_acquire().map_err(overloaded)?;
         let _lane = tokio::select! {
             lane = self.shared.window(digests.len()).acquire() => lane.map_err(|_| HsmError::Closed)?,
             error = self.outage() => return Err(error),
         };
-        let (id, answer) = self.shared.dispatch().submit(key, digests, Instant::now())?;
+        let (id, answer) = self.shared.dispatch().submit(key, digests, since)?;
         // From here on the request leaves the dispatch in every case, also if the caller goes away.
         let _request = Place { shared: &self.shared, id };
         self.shared.work.notify_waiters();

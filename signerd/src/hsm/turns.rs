@@ -1,8 +1,9 @@
 //! Whose turn it is to have a chunk signed.
 //!
 //! Small requests and large ones stand in queues of their own, which take turns where both have somebody: a
-//! single certificate waits for one chunk of a big batch and not for one of each, and many single ones halve
-//! the speed of a big batch and no more. Within a queue whoever came first is first.
+//! single certificate lets one chunk of big batches go first and not one of each, and many single ones halve
+//! the speed of a big batch and no more. Within a queue whoever came first is first. The end of a big batch may
+//! be small, too, and passes then.
 
 use std::collections::VecDeque;
 
@@ -50,11 +51,6 @@ impl Turns {
         let is_small = !self.small.is_empty() && (self.large.is_empty() || !self.small_had_one);
         self.small_had_one = is_small;
         self.queue(if is_small { Size::Small } else { Size::Large }).pop_front()
-    }
-
-    /// Whether nobody stands in a queue.
-    pub(super) fn is_empty(&self) -> bool {
-        self.small.is_empty() && self.large.is_empty()
     }
 
     /// Takes a request out of its queue, if it stands in one.

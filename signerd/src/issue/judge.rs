@@ -1,6 +1,6 @@
 //! The judging of a whole batch: every record decoded, its evidence verified, its verdict given.
 //!
-//! Runs on the processor pool and spreads the records over the cores. The limits of the batch and the
+//! Runs on the threads for such work and spreads the records over the cores, unless they are few. The limits of the batch and the
 //! rate of the client come first, because they need no signature to be verified.
 
 use policy::{Approved, DoseKey, IssuerRules, Reason, Selection};

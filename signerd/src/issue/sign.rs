@@ -1,8 +1,7 @@
 //! From a plan to verified certificates, in chunks that overlap.
 //!
-//! While the HSM signs one chunk, another is encoded and a third verified, packed and read back; and while it
-//! signs one large batch, others are judged and written down. The order of the plan is kept. The first failure
-//! ends the batch; nothing of it is released.
+//! While the HSM signs one chunk, another is encoded and a third verified, packed and read back. The
+//! order of the plan is kept. The first failure ends the batch; nothing of it is released.
 
 use std::sync::Arc;
 
@@ -16,7 +15,6 @@ use super::plan::Plan;
 use super::{Batch, IssueError, Issuing, Rules};
 use crate::cpu::{self, Length};
 use crate::hcert::{self, Claims, Hcert, HcertError, Refused, Unsigned};
-use crate::hsm::Turn;
 
 /// How many certificates travel together? Enough to keep every worker busy while the chunk before is
 /// verified, few enough that the last chunk of a batch is short.
@@ -40,9 +38,6 @@ pub(super) async fn certify(
     let rules = batch.issuer_rules()?;
     let key = rules.key().to_owned();
     let window = Arc::new(Semaphore::new(CHUNKS_AT_THE_HSM));
-    // A batch that has room at the HSM as a whole is in nobody's way.
-    let is_large = plan.certificates.len() > CHUNK.saturating_mul(CHUNKS_AT_THE_HSM);
-    let turn = if is_large { Some(Arc::new(app.pool.turn().await?)) } else { None };
     let mut chunks = JoinSet::new();
     for (index, planned) in plan.certificates.chunks(CHUNK).enumerate() {
         let claims: Vec<Claims> = planned
@@ -59,11 +54,9 @@ pub(super) async fn certify(
             signer: Arc::clone(&batch.signer),
             key: key.clone(),
             window: Arc::clone(&window),
-            turn: turn.clone(),
         };
         chunks.spawn(async move { (index, chunk.certify(claims).await) });
     }
-    drop(turn);
     let mut signed = Vec::new();
     while let Some(done) = chunks.join_next().await {
         let (index, hcerts) = done.map_err(|_| cpu::Lost)?;
@@ -81,12 +74,10 @@ struct Chunk {
     signer: Arc<hcert::SignerCertificate>,
     key: String,
     window: Arc<Semaphore>,
-    /// The batch's turn, if it needs one.
-    turn: Option<Arc<Turn>>,
 }
 
 impl Chunk {
-    async fn certify(mut self, claims: Vec<Claims>) -> Result<Vec<Hcert>, IssueError> {
+    async fn certify(self, claims: Vec<Claims>) -> Result<Vec<Hcert>, IssueError> {
         // The semaphore is never closed; the place is free again once the signatures are back.
         let place = self.window.acquire().await.map_err(|_| cpu::Lost)?;
         let signer = Arc::clone(&self.signer);
@@ -94,8 +85,6 @@ impl Chunk {
         let length = Length::of_items(claims.len());
         let (unsigned, digests) =
             cpu::run(length, move || encode(&signer, &claims, rules.policy.catalogue())).await??;
-        // With the last chunk at the HSM it is the next batch's turn.
-        drop(self.turn.take());
         let signatures = self.app.pool.sign(&self.key, digests).await?;
         drop(place);
         let signer = Arc::clone(&self.signer);

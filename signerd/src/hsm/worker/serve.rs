@@ -35,8 +35,9 @@ use crate::hsm::ipc::Hello;
 use crate::hsm::ipc::ToFront;
 use crate::hsm::ipc::ToWorker;
 
-/// Requests that may wait here; the front sends two for each session (32 at most).
-const QUEUE_MAX: usize = 64;
+/// Requests that may wait here: the front sends two for each of 32 sessions at most, and one that came after
+/// another front that has gone finds those of the other.
+const QUEUE_MAX: usize = 128;
 /// How long a lane rests before it proves a key; firewalls drop idle connections after minutes.
 const PROOF_INTERVAL: Duration = Duration::from_secs(20);
 /// Longest time between two heartbeats; with short deadlines it is a quarter of them.
