@@ -309,8 +309,7 @@ async fn certified(
 
 async fn replay(app: &Issuing, batch: &Batch, sealed: Vec<u8>) -> Result<Answer, IssueError> {
     let (keys, body) = (Arc::clone(&batch.keys), batch.body.clone());
-    // The body is digested for it.
-    let length = Length::of_bytes(body.len().saturating_add(sealed.len()));
+    let length = batch.length_with(&sealed);
     let body = cpu::run(length, move || keys.unseal(&body, &sealed)).await??;
     app.metrics.replays.inc();
     Ok(Answer { body, replayed: true })
@@ -352,7 +351,12 @@ impl Batch {
 
     async fn digest(&self) -> Result<[u8; 32], IssueError> {
         let (keys, body) = (Arc::clone(&self.keys), self.body.clone());
-        Ok(cpu::run(Length::of_bytes(body.len()), move || keys.request_digest(&body)).await?)
+        Ok(cpu::run(self.length_with(&[]), move || keys.request_digest(&body)).await?)
+    }
+
+    /// How long it takes to digest the body, which every key of an answer needs, and to go over these bytes.
+    fn length_with(&self, bytes: &[u8]) -> Length {
+        Length::of_bytes(self.body.len().saturating_add(bytes.len()))
     }
 
     async fn judge(&self, now: i64, terms: Terms) -> Result<Judged, IssueError> {
@@ -383,8 +387,7 @@ impl Batch {
 
     async fn seal(&self, answer: &[u8]) -> Result<Vec<u8>, IssueError> {
         let (keys, body, answer) = (Arc::clone(&self.keys), self.body.clone(), answer.to_vec());
-        // The body is digested for it.
-        let length = Length::of_bytes(body.len().saturating_add(answer.len()));
+        let length = self.length_with(&answer);
         Ok(cpu::run(length, move || keys.seal(&body, &answer)).await??)
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use signerd_tests::pool::{both_live, two_workers};
 use signerd_tests::shim::{Act, Function, Line, Shim};
-use signerd_tests::{Batch, Client, Daemon, Evidence, ledger};
+use signerd_tests::{Batch, Client, Daemon, Evidence, Setup, ledger};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -24,18 +24,24 @@ const SMALL: usize = 10;
 /// its chunk at this pace, and as many pass while it is judged and written down; a chunk of a batch is 64.
 const PASSED_MAX: u64 = 24;
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_single_certificate_passes_large_batches() {
-    // While large batches wait for a slow token, in all places that there are, single certificates pass them:
-    // each is answered before half a chunk more of the large ones is signed. The large ones are answered, too.
+/// A daemon with both workers live, whose token takes so long for a signature.
+fn slow_token(signature: Duration) -> (Setup, Shim, Daemon) {
     let setup = two_workers(&[]);
     let shim = Shim::under(&setup);
     let mut daemon = Daemon::ready(&setup);
     both_live(&mut daemon);
+    shim.play([Line::on(Function::C_Sign, Act::Delay(signature))]);
+    (setup, shim, daemon)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_single_certificate_passes_large_batches() {
+    // While large batches wait for a slow token, in all places that there are, single certificates pass them:
+    // each is answered before half a chunk more of the large ones is signed. The large ones are answered, too.
+    let (setup, shim, mut daemon) = slow_token(SIGNATURE);
     let (client, evidence) = (Client::new(&setup), Evidence::of(&setup));
     let large = (0..LARGE).map(|_| Batch::about(&evidence, "vn-moh-ec", 1_000).body);
     let large: Vec<_> = large.collect();
-    shim.play([Line::on(Function::C_Sign, Act::Delay(SIGNATURE))]);
     let sent: Vec<_> = large
         .into_iter()
         .map(|body| {
@@ -68,12 +74,8 @@ async fn a_single_certificate_passes_large_batches() {
 async fn many_single_certificates_do_not_keep_a_large_batch_waiting() {
     // While single certificates come without end, from more callers than the token has sessions, a large batch
     // is signed nevertheless.
-    let setup = two_workers(&[]);
-    let shim = Shim::under(&setup);
-    let mut daemon = Daemon::ready(&setup);
-    both_live(&mut daemon);
+    let (setup, _shim, daemon) = slow_token(SIGNATURE / 10);
     let (client, evidence) = (Client::new(&setup), Arc::new(Evidence::of(&setup)));
-    shim.play([Line::on(Function::C_Sign, Act::Delay(SIGNATURE / 10))]);
     let answered = Arc::new(AtomicUsize::new(0));
     let mut callers = JoinSet::new();
     for _ in 0..CALLERS {

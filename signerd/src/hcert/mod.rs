@@ -3,8 +3,8 @@
 //! To make one: [`prepare`] encodes the claims of one dose and gives the digest to be signed; the
 //! token signs; [`Unsigned::verify`] verifies the signature with an implementation that is not the
 //! token's, and [`Signed::pack`] packs, reads the text back, compares, and only then gives an [`Hcert`].
-//! To read any country's: [`read`] and [`verify`](fn@verify). The bytes have the layout of Viet Nam's real sample: tag 18,
-//! protected `{1: alg, 4: kid}`, empty unprotected header, claims 1, 4, 6, -260.
+//! To read any country's: [`read`] and [`verify`](fn@verify). The bytes have the layout of Viet Nam's real
+//! sample: tag 18, protected `{1: alg, 4: kid}`, empty unprotected header, claims 1, 4, 6, -260.
 //!
 //! It does not decide what may be certified (`policy`), holds no key and reads no clock.
 

@@ -1,9 +1,9 @@
 //! Making a certificate: claims, to-be-signed bytes, signature, text — with no way round the checks.
 //!
 //! [`prepare`] gives an [`Unsigned`], whose digest goes to the token. [`Unsigned::verify`] takes
-//! the signature and gives a [`Signed`], and [`Signed::pack`] an [`Hcert`], which therefore exists only for a text whose signature was
-//! verified by aws-lc-rs against the certificate and which was decoded again and compared. A faulty
-//! RSA-CRT signature would give the key away; this is where it stops.
+//! the signature and gives a [`Signed`], and [`Signed::pack`] an [`Hcert`], which therefore exists only for
+//! a text whose signature was verified by aws-lc-rs against the certificate and which was decoded again and
+//! compared. A faulty RSA-CRT signature would give the key away; this is where it stops.
 
 use std::fmt;
 

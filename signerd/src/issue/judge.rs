@@ -1,7 +1,7 @@
 //! The judging of a whole batch: every record decoded, its evidence verified, its verdict given.
 //!
-//! Runs on the threads for such work and spreads the records over the cores, unless they are few. The limits of the batch and the
-//! rate of the client come first, because they need no signature to be verified.
+//! Runs on the threads for such work and spreads the records over the cores, unless they are few. The limits
+//! of the batch and the rate of the client come first, because they need no signature to be verified.
 
 use policy::{Approved, DoseKey, IssuerRules, Reason, Selection};
 use rayon::prelude::*;

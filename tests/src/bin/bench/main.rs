@@ -7,8 +7,8 @@
 //! by the mean of the ceilings before and after it. A table and one line of JSON on standard output.
 //!
 //! `bench judging [--rounds N]` measures the judge alone, see [`judging`]; `bench ledger [--rounds N]` what
-//! durability costs, see [`ledger`]; `bench hsm [--rounds N]
-//! [--only shares|slow|single|crowded]` all that the HSM side must reach, or some rows of it, see [`table`].
+//! durability costs, see [`ledger`]; `bench hsm [--rounds N] [--only shares|slow|single|crowded]` all that the
+//! HSM side must reach, or some rows of it, see [`table`].
 //!
 //! Requests are made before the clock starts and answers are verified after it stops, so that the
 //! client costs little; what it costs is measured too. The time of a round is all of its time: from
