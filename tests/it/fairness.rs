@@ -20,9 +20,12 @@ const CALLERS: usize = 16;
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Small ones, one after the other.
 const SMALL: usize = 10;
-/// Signatures that others may get while one certificate is on its way. Workers have four in hand, each alone in
-/// its chunk at this pace, and as many pass while it is judged and written down; a chunk of a batch is 64.
-const PASSED_MAX: u64 = 24;
+/// Signatures that others get while one certificate is on its way, on a machine that does nothing else: workers
+/// have four in hand, each alone in its chunk at this pace, and as many pass while it is judged and written down.
+/// A chunk of a batch is 64.
+const PASSED: u64 = 24;
+/// Signatures that others may get meanwhile on a machine that does other things, too: a tenth of a batch.
+const PASSED_MAX: u64 = 200;
 
 /// A daemon with both workers live, whose token takes so long for a signature.
 fn slow_token(signature: Duration) -> (Setup, Shim, Daemon) {
@@ -37,7 +40,8 @@ fn slow_token(signature: Duration) -> (Setup, Shim, Daemon) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_single_certificate_passes_large_batches() {
     // While large batches wait for a slow token, in all places that there are, single certificates pass them:
-    // each is answered before half a chunk more of the large ones is signed. The large ones are answered, too.
+    // none waits for a tenth of a batch, and nothing in the way of all of them is as long as half a chunk. The
+    // large ones are answered, too.
     let (setup, shim, mut daemon) = slow_token(SIGNATURE);
     let (client, evidence) = (Client::new(&setup), Evidence::of(&setup));
     let large = (0..LARGE).map(|_| Batch::about(&evidence, "vn-moh-ec", 1_000).body);
@@ -53,7 +57,8 @@ async fn a_single_certificate_passes_large_batches() {
     let signatures = || shim.tally().calls(Function::C_Sign);
     // The first chunks taught how long a signature takes.
     let begin = signatures();
-    daemon.wait_until("at its pace", |_| signatures() >= begin + PASSED_MAX);
+    daemon.wait_until("at its pace", |_| signatures() >= begin + PASSED);
+    let mut fewest = u64::MAX;
     for _ in 0..SMALL {
         let batch = Batch::about(&evidence, "vn-moh-ec", 1);
         let before = signatures();
@@ -62,7 +67,9 @@ async fn a_single_certificate_passes_large_batches() {
         assert_eq!(answer.statuses(), ["issued"]);
         assert!(passed <= PASSED_MAX, "{passed} signatures");
         assert_eq!(ledger::open_intents(&setup), LARGE as i64, "the large ones are still there");
+        fewest = fewest.min(passed);
     }
+    assert!(fewest <= PASSED, "at least {fewest} signatures each time");
     shim.mend();
     for answer in sent {
         assert_eq!(answer.await.unwrap().unwrap().statuses(), vec!["issued"; 1_000]);
