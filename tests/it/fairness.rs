@@ -40,8 +40,8 @@ fn slow_token(signature: Duration) -> (Setup, Shim, Daemon) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_single_certificate_passes_large_batches() {
     // While large batches wait for a slow token, in all places that there are, single certificates pass them:
-    // none waits for a tenth of a batch, and nothing in the way of all of them is as long as half a chunk. The
-    // large ones are answered, too.
+    // none waits for a tenth of a batch, and most of them for less than half a chunk. The large ones are
+    // answered, too.
     let (setup, shim, mut daemon) = slow_token(SIGNATURE);
     let (client, evidence) = (Client::new(&setup), Evidence::of(&setup));
     let large = (0..LARGE).map(|_| Batch::about(&evidence, "vn-moh-ec", 1_000).body);
@@ -58,7 +58,7 @@ async fn a_single_certificate_passes_large_batches() {
     // The first chunks taught how long a signature takes.
     let begin = signatures();
     daemon.wait_until("at its pace", |_| signatures() >= begin + PASSED);
-    let mut fewest = u64::MAX;
+    let mut all_passed = Vec::new();
     for _ in 0..SMALL {
         let batch = Batch::about(&evidence, "vn-moh-ec", 1);
         let before = signatures();
@@ -67,9 +67,10 @@ async fn a_single_certificate_passes_large_batches() {
         assert_eq!(answer.statuses(), ["issued"]);
         assert!(passed <= PASSED_MAX, "{passed} signatures");
         assert_eq!(ledger::open_intents(&setup), LARGE as i64, "the large ones are still there");
-        fewest = fewest.min(passed);
+        all_passed.push(passed);
     }
-    assert!(fewest <= PASSED, "at least {fewest} signatures each time");
+    all_passed.sort_unstable();
+    assert!(all_passed[SMALL / 2] <= PASSED, "{all_passed:?} signatures");
     shim.mend();
     for answer in sent {
         assert_eq!(answer.await.unwrap().unwrap().statuses(), vec!["issued"; 1_000]);
