@@ -22,7 +22,7 @@ pub const TEXT_CHARS_MAX: usize = 8_592;
 /// keeps a crafted text from unfolding into gigabytes.
 pub const COSE_BYTES_MAX: usize = 65_536;
 
-/// How hard to look for repetitions: a higher level takes three times as long and makes nothing shorter.
+/// How hard to look for repetitions: the highest level takes three times as long and makes nothing shorter.
 const LEVEL: i32 = 9;
 
 /// Why a text is not one HC1 text.
@@ -136,7 +136,7 @@ const fn digits() -> [Option<u32>; 256] {
 
 thread_local! {
     // A fresh compressor costs more than a certificate costs to compress. It looks at nothing that it was given
-    // before, so nothing of one holder reaches the next.
+    // before, so nothing of one holder reaches the next. The level exists, so there is no default to fall back to.
     static COMPRESS: RefCell<Compressor> =
         RefCell::new(Compressor::new(CompressionLvl::new(LEVEL).unwrap_or_default()));
     static DECOMPRESS: RefCell<Decompress> = RefCell::new(Decompress::new(true));
